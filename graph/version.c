@@ -1,0 +1,3 @@
+#include <strata/strata.h>
+
+const char *strata_version(void) { return STRATA_VERSION; }

@@ -56,7 +56,7 @@ struct strata_node {          /* one operation and the one value it defines */
     strata_tensor       *data; /* parameters and constants only; NULL before binding */
     const strata_kernel_def *kernel; /* chosen by placement; NULL before */
     int                  device;     /* index into the program's devices; -1 before placement */
-    uint32_t             id, uses;   /* set by strata_graph_refresh: order, consumers + outputs */
+    uint32_t             id, uses;   /* set by strata_graph_refresh: place in the order; live consumers + outputs */
 };
 
 /* ---- Ops ----------------------------------------------------------------------------------- */
@@ -142,6 +142,9 @@ STRATA_API const strata_op_def *strata_find_op(const strata_context *ctx, const 
 /* A name that no node has: base, or base.1, base.2, ... It lives as long as the graph; NULL when out of memory. */
 STRATA_API const char *strata_graph_unique_name(strata_graph *g, const char *base);
 
+/* The value that was an output under this name when the graph was built, also after others were selected; NULL when
+ * there is none (any more). */
+STRATA_API strata_node  *strata_graph_declared_output(const strata_graph *g, const char *name);
 STRATA_API void          strata_graph_clear_outputs(strata_graph *g);
 STRATA_API strata_status strata_graph_add_output(strata_graph *g, const char *name, strata_node *n, strata_error *err);
 /* All uses of `from`, outputs and features included, become uses of `to`. */
@@ -155,6 +158,9 @@ STRATA_API strata_status strata_graph_validate(const strata_graph *g, strata_err
 STRATA_API void          strata_node_set_data(strata_node *n, strata_tensor *t); /* takes a reference */
 /* For each node by id: whether an output needs it. `live` holds strata_graph_node_count bytes. */
 STRATA_API void strata_graph_mark_live(const strata_graph *g, bool *live);
+STRATA_API bool strata_attrs_equal(const strata_op_def *op, const void *a, const void *b);
+/* Whether the layout tag makes no difference: rank is not 4, or H*W or C is 1. */
+STRATA_API bool strata_layout_free(const strata_tensor_desc *desc);
 STRATA_API int  strata_operand_count(const strata_node *n); /* up to the last one present */
 STRATA_API bool strata_node_is_source(const strata_node *n);
 STRATA_API bool strata_node_is_constant(const strata_node *n); /* param or const */
@@ -198,8 +204,9 @@ struct strata_pass_def { /* exactly one of run and rewrite */
     const char *name, *doc;
     /* options: the text after '=', or NULL. The manager refreshes before and after, validates, times, dumps. */
     strata_status (*run)(strata_graph *g, const char *options, bool *changed, strata_error *err);
-    /* Called for each node in order: n itself, or its replacement, which takes n's name when it was emitted
-     * without one or with n->name. Unnamed helpers are named after n. */
+    /* Called for each live node that is no source, in order: n itself, or its replacement. A new replacement takes
+     * n's name whatever it was emitted with; helpers without a name are named after n (the scope is n->name). Use
+     * counts are kept right between calls. */
     strata_node *(*rewrite)(strata_builder *b, strata_node *n);
 };
 

@@ -1,0 +1,32 @@
+/* The registries: what a program of the user knows. Filled once, then read by any thread. */
+#ifndef STRATA_GRAPH_CONTEXT_H
+#define STRATA_GRAPH_CONTEXT_H
+
+#include <strata/extend.h>
+
+typedef struct strata_registry { /* definitions that begin with a name, sorted by it */
+    const void **def;
+    int          count, capacity;
+} strata_registry;
+
+typedef struct strata_extra_kernel {
+    const strata_backend_def *backend;
+    const strata_kernel_def  *kernel;
+} strata_extra_kernel;
+
+struct strata_context {
+    strata_registry      ops, passes, models, backends;
+    strata_extra_kernel *kernels; /* registered by users, in order */
+    int                  kernel_count;
+    strata_log_fn        log;
+    void                *log_user;
+};
+
+/* A context that knows nothing yet. */
+strata_status strata_context_create_empty(strata_context **out, strata_error *err);
+/* NULL when there is none. */
+const void *strata_registry_find(const strata_registry *r, const char *name);
+/* The nearest names as text in buf. */
+const char *strata_registry_nearest(const strata_registry *r, const char *wanted, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,128 @@
+/* Dtypes, shapes and counted tensors. */
+#include <strata/extend.h>
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+
+struct strata_tensor {
+    atomic_int         references;
+    strata_tensor_desc desc;
+    void              *data;
+    void (*release)(void *user);
+    void *user;
+};
+
+static const struct {
+    size_t      size;
+    const char *name;
+} dtypes[STRATA_DTYPE_COUNT] = {
+#define XX(name, bytes, text) [STRATA_##name] = { bytes, text },
+    STRATA_DTYPE_MAP(XX)
+#undef XX
+};
+
+size_t      strata_dtype_size(strata_dtype dtype) { return dtypes[dtype].size; }
+const char *strata_dtype_name(strata_dtype dtype) { return dtypes[dtype].name; }
+
+int64_t strata_count(const strata_tensor_desc *desc)
+{
+    int64_t count = 1;
+    for (int i = 0; i < desc->rank; i++)
+        if (desc->dim[i] < 0 || __builtin_mul_overflow(count, desc->dim[i], &count))
+            return -1;
+    return count;
+}
+
+size_t strata_bytes(const strata_tensor_desc *desc)
+{
+    return (size_t)strata_count(desc) * strata_dtype_size(desc->dtype);
+}
+
+strata_tensor_desc strata_desc_f32(int rank, const int64_t *dim)
+{
+    strata_tensor_desc desc = { .dtype = STRATA_F32, .layout = STRATA_NCHW, .rank = rank };
+    memcpy(desc.dim, dim, (size_t)rank * sizeof *dim);
+    return desc;
+}
+
+bool strata_same_shape(const strata_tensor_desc *a, const strata_tensor_desc *b)
+{
+    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
+}
+
+bool strata_layout_free(const strata_tensor_desc *desc)
+{
+    return desc->rank != 4 || desc->dim[2] * desc->dim[3] == 1 || desc->dim[1] == 1;
+}
+
+const char *strata_shape_text(const strata_tensor_desc *desc, char *buf, size_t size)
+{
+    size_t at = (size_t)snprintf(buf, size, "[");
+    for (int i = 0; i < desc->rank && at < size; i++)
+        at += (size_t)snprintf(buf + at, size - at, "%s%lld", i ? "," : "", (long long)desc->dim[i]);
+    if (at < size)
+        snprintf(buf + at, size - at, "]");
+    return buf;
+}
+
+static strata_status check_desc(const strata_tensor_desc *desc, strata_error *err)
+{
+    if (desc->rank < 0 || desc->rank > STRATA_MAX_RANK)
+        return strata_fail(err, STRATA_SHAPE, "a tensor has 0 to %d dims, not %d", STRATA_MAX_RANK, desc->rank);
+    int64_t count = strata_count(desc);
+    if (count < 0 || (uint64_t)count > (uint64_t)PTRDIFF_MAX / strata_dtype_size(desc->dtype)) {
+        char shape[128];
+        return strata_fail(err, STRATA_SHAPE, "a tensor of shape %s does not fit in memory",
+                           strata_shape_text(desc, shape, sizeof shape));
+    }
+    return STRATA_OK;
+}
+
+strata_status strata_tensor_wrap(const strata_tensor_desc *desc, void *data, void (*release)(void *user), void *user,
+                                 strata_tensor **out, strata_error *err)
+{
+    STRATA_TRY(check_desc(desc, err));
+    strata_tensor *t = calloc(1, sizeof *t);
+    if (!t)
+        return strata_fail(err, STRATA_NOMEM, "no memory for a tensor");
+    atomic_init(&t->references, 1);
+    t->desc = *desc, t->data = data, t->release = release, t->user = user;
+    *out = t;
+    return STRATA_OK;
+}
+
+strata_status strata_tensor_create(const strata_tensor_desc *desc, strata_tensor **out, strata_error *err)
+{
+    STRATA_TRY(check_desc(desc, err));
+    /* calloc, not posix_memalign and memset: pages of a large tensor that nobody touches stay unbacked. */
+    size_t bytes = strata_bytes(desc);
+    char  *block = bytes < SIZE_MAX - ALIGNMENT ? calloc(1, bytes + ALIGNMENT) : NULL;
+    if (!block)
+        return strata_fail(err, STRATA_NOMEM, "no memory for a tensor of %zu bytes", bytes);
+    char         *data   = block + (ALIGNMENT - (uintptr_t)block % ALIGNMENT) % ALIGNMENT;
+    strata_status status = strata_tensor_wrap(desc, data, free, block, out, err);
+    if (status != STRATA_OK)
+        free(block);
+    return status;
+}
+
+strata_tensor *strata_tensor_ref(strata_tensor *t)
+{
+    atomic_fetch_add_explicit(&t->references, 1, memory_order_relaxed);
+    return t;
+}
+
+void strata_tensor_unref(strata_tensor *t)
+{
+    if (!t || atomic_fetch_sub_explicit(&t->references, 1, memory_order_acq_rel) != 1)
+        return;
+    if (t->release)
+        t->release(t->user);
+    free(t);
+}
+
+const strata_tensor_desc *strata_tensor_get_desc(const strata_tensor *t) { return &t->desc; }
+void                     *strata_tensor_data(const strata_tensor *t) { return t->data; }

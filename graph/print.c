@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const strata_layout_names[]        = { "nchw", "nhwc", NULL };
 const char *const strata_interpolation_names[] = { "bilinear", "bicubic", NULL };
 
 bool strata_name_char(int c) { return isalnum(c) || c == '_' || c == '.'; }

@@ -24,6 +24,8 @@ static const struct {
 #undef XX
 };
 
+const char *const strata_layout_names[] = { [STRATA_NCHW] = "nchw", [STRATA_NHWC] = "nhwc", [STRATA_LAYOUT_COUNT] = NULL };
+
 size_t      strata_dtype_size(strata_dtype dtype) { return dtypes[dtype].size; }
 const char *strata_dtype_name(strata_dtype dtype) { return dtypes[dtype].name; }
 

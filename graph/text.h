@@ -18,7 +18,6 @@ bool strata_attrs_text(const strata_node *n, char *buf, size_t size);
 /* Whether `c` may stand in a name without quotes. */
 bool strata_name_char(int c);
 
-extern const char *const strata_layout_names[STRATA_LAYOUT_COUNT + 1];
 extern const char *const strata_interpolation_names[];
 
 #endif

@@ -92,6 +92,9 @@ typedef struct strata_attr_def { /* a row per attribute: prints, parses, checks 
     const char *const *names; /* STRATA_ATTR_ENUM: NULL-terminated */
 } strata_attr_def;
 
+/* "nchw", "nhwc", NULL: for STRATA_ATTR_ENUM rows. */
+extern STRATA_API const char *const strata_layout_names[];
+
 enum strata_op_flags {
     STRATA_OP_ELEMENTWISE = 1 << 0, /* element i of the result needs only elements i of the operands (broadcast) */
     STRATA_OP_VIEW        = 1 << 1, /* the result is operand 0's bytes under another shape */
@@ -286,8 +289,9 @@ struct strata_backend_def {
     void         *(*map)(strata_buffer *buf); /* the bytes when host_memory, else NULL */
     strata_status (*write)(strata_buffer *dst, size_t at, const void *src, size_t n, strata_error *err);
     strata_status (*read)(const strata_buffer *src, size_t at, void *dst, size_t n, strata_error *err);
-    /* Once per session and part: record or compile `steps` with their frames. `run` then executes all of
-     * them and blocks; `ms` (NULL or count entries) receives start and duration of each step. */
+    /* Once per session and part: record or compile `steps` with their frames, which stay where they are until
+     * discard. Between runs the host pointers in the frames may change when host_memory. `run` executes all steps and
+     * blocks; `ms` (NULL or `count` entries) receives the start, from a monotonic clock, and the duration of each. */
     strata_status (*record)(strata_device *dev, const strata_step *steps, strata_frame *frames, int count, void **out,
                             strata_error *err);
     strata_status (*run)(strata_device *dev, void *recording, double (*ms)[2], strata_error *err);

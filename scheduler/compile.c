@@ -1,0 +1,323 @@
+/* From a placed graph to something that can run: parts, steps, transfers, prepared kernels, planned memory.
+ *
+ * Parts. The level of a node is that of its operands, plus one where an edge changes the device; nodes of one level and
+ * device make a part. Every edge then leads within a part or to a higher level, so parts in order of levels are an
+ * order of execution, and parts of one level run side by side.
+ *
+ * Memory. On each device, values live from the step that writes them to the last step that reads them, in the order of
+ * the device's steps; those that another device reads or writes live through the whole part. An element-wise step may
+ * write over its first operand when that dies there.
+ */
+#include "plan_memory.h"
+#include "program.h"
+
+#include <strata/ops.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct compiler {
+    strata_program *p;
+    int             nodes;
+    int            *level;  /* by node */
+    int            *step;   /* by node: its step; -1 when it has none */
+    int            *part;   /* by node */
+    int            *first, *last; /* by node that owns bytes: steps between which they are needed */
+    bool           *live;
+} compiler;
+
+static strata_node *node_at(const compiler *c, int i) { return c->p->graph->nodes.at[i]; }
+
+static bool is_step(const compiler *c, const strata_node *n)
+{
+    return c->live[n->id] && !strata_node_is_source(n) && !strata_is_elided(n) && !strata_is_transfer(n);
+}
+
+/* ---- Parts and steps --------------------------------------------------------------------------------------- */
+
+static int find_levels(compiler *c)
+{
+    int highest = 0;
+    for (int i = 0; i < c->nodes; i++) {
+        const strata_node *n = node_at(c, i);
+        for (int k = 0; k < STRATA_MAX_OPERANDS; k++) {
+            if (!n->in[k] || strata_node_is_source(n->in[k]))
+                continue;
+            int level = c->level[n->in[k]->id] + (n->in[k]->device != n->device);
+            if (level > c->level[i])
+                c->level[i] = level;
+        }
+        if (c->live[i] && c->level[i] > highest)
+            highest = c->level[i];
+    }
+    return highest;
+}
+
+/* Part `after` cannot begin before part `before` has ended. */
+static strata_status add_edge(strata_program *p, int before, int after, strata_error *err)
+{
+    program_part *part = &p->parts[before];
+    for (int i = 0; i < part->successor_count; i++)
+        if (part->successors[i] == after)
+            return STRATA_OK;
+    if (part->successor_count == (int)(sizeof part->successors / sizeof *part->successors))
+        return strata_fail(err, STRATA_UNSUPPORTED, "the graph changes devices too often to be scheduled");
+    part->successors[part->successor_count++] = after;
+    p->parts[after].waits_for++;
+    return STRATA_OK;
+}
+
+static strata_status cut_parts(compiler *c, strata_error *err)
+{
+    strata_program *p      = c->p;
+    const int       levels = find_levels(c) + 1;
+    p->parts     = calloc((size_t)levels * (size_t)p->device_count, sizeof *p->parts);
+    p->steps     = calloc((size_t)c->nodes + 1, sizeof *p->steps);
+    p->transfers = calloc((size_t)c->nodes + 1, sizeof *p->transfers);
+    p->workspace = calloc((size_t)c->nodes + 1, sizeof *p->workspace);
+    if (!p->parts || !p->steps || !p->transfers || !p->workspace)
+        return strata_fail(err, STRATA_NOMEM, "no memory to compile graph '%s'", p->graph->name);
+
+    for (int level = 0; level < levels; level++)
+        for (int device = 0; device < p->device_count; device++) {
+            program_part *part = &p->parts[p->part_count];
+            *part = (program_part){ .device = device, .first_step = p->step_count, .first_transfer = p->transfer_count };
+            for (int i = 0; i < c->nodes; i++) {
+                const strata_node *n = node_at(c, i);
+                if (!c->live[i] || c->level[i] != level || n->device != device || strata_node_is_source(n))
+                    continue;
+                c->part[i] = p->part_count;
+                if (strata_is_transfer(n))
+                    p->transfers[p->transfer_count++] = (program_transfer){ n->in[0], n };
+                if (!is_step(c, n))
+                    continue;
+                c->step[i] = p->step_count;
+                p->steps[p->step_count++] =
+                    (strata_step){ .node = n, .kernel = n->kernel, .device = p->device[device].device };
+            }
+            part->step_count     = p->step_count - part->first_step;
+            part->transfer_count = p->transfer_count - part->first_transfer;
+            p->part_count += part->step_count + part->transfer_count > 0;
+        }
+
+    int latest[PROGRAM_MAX_DEVICES];
+    memset(latest, -1, sizeof latest);
+    for (int i = 0; i < p->part_count; i++) { /* one part at a time on a device: they share its memory */
+        int *before = &latest[p->parts[i].device];
+        if (*before >= 0)
+            STRATA_TRY(add_edge(p, *before, i, err));
+        *before = i;
+    }
+    for (int i = 0; i < p->transfer_count; i++) {
+        const program_transfer *t = &p->transfers[i];
+        if (!strata_node_is_source(t->from) && c->part[t->from->id] != c->part[t->to->id])
+            STRATA_TRY(add_edge(p, c->part[t->from->id], c->part[t->to->id], err));
+    }
+    return STRATA_OK;
+}
+
+/* ---- Kernels ------------------------------------------------------------------------------------------------ */
+
+static strata_status prepare_steps(compiler *c, strata_error *err)
+{
+    strata_program *p = c->p;
+    for (int i = 0; i < p->step_count; i++) {
+        strata_step *s = &p->steps[i];
+        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+            if (s->node->in[k] && strata_node_is_constant(s->node->in[k]) && !s->node->in[k]->data)
+                return strata_fail(err, STRATA_WEIGHTS, "parameter %s has no data: bind weights before compiling",
+                                   s->node->in[k]->name);
+    }
+    for (int i = 0; i < p->step_count; i++) {
+        strata_step  *s      = &p->steps[i];
+        strata_status status = s->kernel->prepare ? s->kernel->prepare(s, err) : STRATA_OK;
+        if (status != STRATA_OK)
+            return strata_fail_in(err, status, "%s: %s", s->node->name, s->kernel->name);
+        p->weight_bytes += s->state_bytes;
+    }
+    return STRATA_OK;
+}
+
+/* Lets go of the constants that every reader has packed for itself. */
+static strata_status drop_packed(compiler *c, strata_error *err)
+{
+    strata_program *p    = c->p;
+    bool           *kept = calloc((size_t)c->nodes + 1, sizeof *kept);
+    if (!kept)
+        return strata_fail(err, STRATA_NOMEM, "no memory to compile graph '%s'", p->graph->name);
+    for (int i = 0; i < c->nodes; i++) {
+        const strata_node *n = node_at(c, i);
+        for (int k = 0; c->live[i] && k < STRATA_MAX_OPERANDS; k++) {
+            bool consumed = c->step[i] >= 0 && (p->steps[c->step[i]].consumed >> k & 1);
+            if (n->in[k] && !consumed)
+                kept[p->place[n->in[k]->id].root] = true;
+        }
+    }
+    for (int i = 0; i < c->nodes; i++) {
+        strata_node *n = node_at(c, i);
+        if (!strata_node_is_constant(n))
+            continue;
+        if (!kept[i])
+            strata_node_set_data(n, NULL);
+        else if (n->data)
+            p->weight_bytes += strata_bytes(&n->desc);
+    }
+    free(kept);
+    return STRATA_OK;
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------------------- */
+
+/* Bytes belong to the node that computes them; views, elided copies and in-place results refer to it. */
+static void find_roots(compiler *c)
+{
+    strata_program *p = c->p;
+    for (int i = 0; i < c->nodes; i++) {
+        const strata_node *n = node_at(c, i);
+        bool view = !strata_node_is_source(n) && strata_is_elided(n);
+        p->place[i] = (value_place){ .kind = PLACE_NONE, .root = view ? p->place[n->in[0]->id].root : i };
+    }
+    for (int i = 0; i < p->graph->inputs.count; i++) {
+        value_place *place = &p->place[p->graph->inputs.at[i]->id];
+        place->kind = PLACE_INPUT, place->index = i;
+    }
+    for (int i = 0; i < p->graph->outputs.count; i++) {
+        value_place *place = &p->place[p->graph->outputs.at[i].node->id];
+        place->kind = PLACE_OUTPUT, place->index = i;
+    }
+    for (int i = 0; i < c->nodes; i++)
+        if (strata_node_is_constant(node_at(c, i)))
+            p->place[i].kind = PLACE_DATA;
+}
+
+static void widen(compiler *c, int node, int first, int last)
+{
+    int root = c->p->place[node].root;
+    if (first < c->first[root])
+        c->first[root] = first;
+    if (last > c->last[root])
+        c->last[root] = last;
+}
+
+static void find_lifetimes(compiler *c)
+{
+    strata_program *p = c->p;
+    for (int i = 0; i < c->nodes; i++)
+        c->first[i] = INT32_MAX, c->last[i] = -1;
+    for (int s = 0; s < p->step_count; s++) {
+        const strata_node *n = p->steps[s].node;
+        widen(c, (int)n->id, s, s);
+        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+            if (n->in[k])
+                widen(c, (int)n->in[k]->id, s, s);
+    }
+    for (int t = 0; t < p->transfer_count; t++) { /* alive from or to the ends of the run: parts overlap */
+        widen(c, (int)p->transfers[t].from->id, INT32_MAX, p->step_count);
+        widen(c, (int)p->transfers[t].to->id, -1, -1);
+    }
+}
+
+/* Lets results overwrite operands that die: in order of steps, so that chains share one place. */
+static void share_in_place(compiler *c)
+{
+    strata_program *p = c->p;
+    for (int s = 0; s < p->step_count; s++) {
+        const strata_node *n = p->steps[s].node, *x = n->in[0];
+        if (!p->steps[s].kernel->in_place || !x || strata_bytes(&x->desc) != strata_bytes(&n->desc))
+            continue;
+        int root = p->place[x->id].root;
+        if (p->place[root].kind != PLACE_NONE || p->place[n->id].kind != PLACE_NONE || c->last[root] != s ||
+            c->first[root] < 0 || node_at(c, root)->device != n->device)
+            continue;
+        bool read_twice = false;
+        for (int k = 1; k < STRATA_MAX_OPERANDS; k++)
+            read_twice |= n->in[k] && p->place[n->in[k]->id].root == root;
+        if (read_twice)
+            continue;
+        int own = (int)n->id;
+        for (int i = own; i < c->nodes; i++)
+            if (p->place[i].root == own)
+                p->place[i].root = root;
+        if (c->last[own] > c->last[root])
+            c->last[root] = c->last[own];
+    }
+}
+
+/* One arena per device: values that own bytes there, and the scratch of its steps. */
+static strata_status plan_arena(compiler *c, int device, memory_item *items, int *owner, strata_error *err)
+{
+    strata_program *p     = c->p;
+    int             count = 0;
+    for (int i = 0; i < c->nodes; i++) {
+        const strata_node *n = node_at(c, i);
+        if (p->place[i].root != i || p->place[i].kind != PLACE_NONE || n->device != device || c->last[i] < c->first[i])
+            continue;
+        items[count]   = (memory_item){ strata_bytes(&n->desc), c->first[i], c->last[i], 0 };
+        owner[count++] = i;
+    }
+    const int values = count;
+    for (int s = 0; s < p->step_count; s++)
+        if (p->steps[s].device == p->device[device].device && p->steps[s].workspace > 0) {
+            items[count]   = (memory_item){ p->steps[s].workspace, s, s, 0 };
+            owner[count++] = s;
+        }
+    if (!strata_plan_memory(items, count, &p->device[device].arena))
+        return strata_fail(err, STRATA_NOMEM, "no memory to plan graph '%s'", p->graph->name);
+    for (int i = 0; i < values; i++)
+        p->place[owner[i]] = (value_place){ .kind = PLACE_ARENA, .offset = items[i].offset, .root = owner[i] };
+    for (int i = values; i < count; i++)
+        p->workspace[owner[i]] = items[i].offset;
+    return STRATA_OK;
+}
+
+static strata_status plan_memory(compiler *c, strata_error *err)
+{
+    strata_program *p     = c->p;
+    size_t          most  = (size_t)c->nodes * 2 + 1;
+    memory_item    *items = malloc(most * sizeof *items);
+    int            *owner = malloc(most * sizeof *owner);
+    strata_status   status = items && owner ? STRATA_OK : strata_fail(err, STRATA_NOMEM, "no memory to plan");
+    share_in_place(c);
+    for (int d = 0; d < p->device_count && status == STRATA_OK; d++)
+        status = plan_arena(c, d, items, owner, err);
+    for (int i = 0; i < c->nodes; i++) /* everybody who shares bytes says where they are */
+        if (p->place[i].root != i)
+            p->place[i] = p->place[p->place[i].root];
+    free(items);
+    free(owner);
+    return status;
+}
+
+/* ---- Everything --------------------------------------------------------------------------------------------- */
+
+strata_status strata_compile_parts(strata_program *p, strata_error *err)
+{
+    const int n = p->graph->nodes.count;
+    compiler  c = { .p = p, .nodes = n };
+    size_t    room = (size_t)n + 1;
+    int      *ints = calloc(5 * room, sizeof *ints);
+    c.live         = calloc(room, sizeof *c.live);
+    p->place       = calloc(room, sizeof *p->place);
+    strata_status status = ints && c.live && p->place ? STRATA_OK
+                                                      : strata_fail(err, STRATA_NOMEM, "no memory to compile graph '%s'",
+                                                                    p->graph->name);
+    if (status == STRATA_OK) {
+        c.level = ints, c.step = ints + room, c.part = ints + 2 * room, c.first = ints + 3 * room, c.last = ints + 4 * room;
+        for (int i = 0; i < n; i++)
+            c.step[i] = c.part[i] = -1;
+        strata_graph_mark_live(p->graph, c.live);
+        find_roots(&c);
+        status = cut_parts(&c, err);
+    }
+    if (status == STRATA_OK)
+        status = prepare_steps(&c, err);
+    if (status == STRATA_OK)
+        status = drop_packed(&c, err);
+    if (status == STRATA_OK) {
+        find_lifetimes(&c);
+        status = plan_memory(&c, err);
+    }
+    free(ints);
+    free(c.live);
+    return status;
+}

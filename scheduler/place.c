@@ -1,0 +1,221 @@
+/* Device, kernel and layout of every node.
+ *
+ * A node goes to the first device that has a kernel for it, in the layout that the device likes if that kernel has it.
+ * What no kernel takes runs on the CPU by its op's definition. Where an operand lies in another layout or on another
+ * device than its user, a copy is put on the edge: values with a free layout (maps of one pixel) pass as they are.
+ * Outputs come home as row-major values on the CPU, each with bytes of its own.
+ */
+#include "../graph/builder.h"
+#include "../graph/context.h"
+#include "program.h"
+
+#include <strata/ops.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static strata_status evaluate(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    strata_view out = f->out;
+    strata_status status = s->node->op->eval(s->node, f->in, &out);
+    return status == STRATA_OK ? status : strata_fail(err, status, "%s: the reference failed", s->node->name);
+}
+
+const strata_kernel_def strata_kernel_reference = { .name = "reference", .layouts = 1 << STRATA_NCHW, .emit = evaluate };
+
+/* ---- Choosing ---------------------------------------------------------------------------------------------- */
+
+/* Whether the layout of any value around the node makes a difference. */
+static bool has_layout(const strata_node *n)
+{
+    bool any = !strata_layout_free(&n->desc);
+    for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+        any |= n->in[k] && !strata_node_is_constant(n->in[k]) && !strata_layout_free(&n->in[k]->desc);
+    return any;
+}
+
+static bool takes(const strata_kernel_def *k, const strata_node *n, strata_layout layout, bool matters)
+{
+    return k->op == n->op && (!matters || (k->layouts >> layout & 1)) && (!k->accepts || k->accepts(n));
+}
+
+static const strata_kernel_def *find_kernel(const strata_context *ctx, const strata_backend_def *backend,
+                                            const strata_node *n, strata_layout layout)
+{
+    bool matters = has_layout(n);
+    for (int i = 0; i < ctx->kernel_count; i++)
+        if (ctx->kernels[i].backend == backend && takes(ctx->kernels[i].kernel, n, layout, matters))
+            return ctx->kernels[i].kernel;
+    for (int i = 0; backend->kernels[i]; i++)
+        if (takes(backend->kernels[i], n, layout, matters))
+            return backend->kernels[i];
+    return NULL;
+}
+
+/* Sets device, kernel and *layout of n. */
+static void choose(const strata_program *p, strata_node *n, strata_layout *layout)
+{
+    const strata_op_def *op = n->op;
+    if (op->flags & STRATA_OP_VIEW) { /* nothing to compute; shapes only make sense in row-major order */
+        *layout   = STRATA_NCHW;
+        n->device = n->in[0]->device;
+        n->kernel = NULL;
+        return;
+    }
+    for (n->device = 0; n->device < p->device_count; n->device++) {
+        const strata_backend_def *backend = p->device[n->device].backend;
+        *layout                           = backend->layout;
+        n->kernel                         = find_kernel(p->graph->ctx, backend, n, *layout);
+        if (!n->kernel && *layout != STRATA_NCHW) {
+            *layout   = STRATA_NCHW;
+            n->kernel = find_kernel(p->graph->ctx, backend, n, *layout);
+        }
+        if (n->kernel)
+            return;
+    }
+    n->device = p->device_count - 1;
+    n->kernel = &strata_kernel_reference;
+    *layout   = STRATA_NCHW;
+}
+
+/* ---- Copies ------------------------------------------------------------------------------------------------ */
+
+/* Copies made so far, to be used again by other readers of the same value. */
+typedef struct copies {
+    GRAPH_LIST(strata_node *) made;
+} copies;
+
+static strata_node *emit_copy(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device,
+                              strata_layout layout, const char *suffix)
+{
+    strata_copy_attrs attrs = { .layout = layout };
+    const char       *base  = strata_graph_format(p->graph, "%s.%s", x->name, suffix);
+    const char       *name  = base ? strata_graph_unique_name(p->graph, base) : NULL;
+    strata_node      *n     = name ? strata_emit(b, &strata_op_copy, name, &attrs, x) : NULL;
+    if (!n || strata_builder_failed(b) || !graph_list_grow(&c->made)) {
+        strata_builder_fail(b, STRATA_NOMEM, "no memory to place graph '%s'", p->graph->name);
+        return x;
+    }
+    n->device = device;
+    if (x->device == device) /* between devices the scheduler moves the bytes */
+        n->kernel = find_kernel(p->graph->ctx, p->device[device].backend, n, layout);
+    if (x->device == device && !n->kernel) {
+        n->kernel = &strata_kernel_reference;
+        if (x->desc.layout != layout && !strata_layout_free(&x->desc))
+            strata_builder_fail(b, STRATA_UNSUPPORTED, "%s: backend %s cannot change the layout of a value", x->name,
+                                p->device[device].backend->name);
+    }
+    c->made.at[c->made.count++] = n;
+    return n;
+}
+
+static strata_node *find_copy(const copies *c, const strata_node *x, int device, strata_layout layout)
+{
+    for (int i = 0; i < c->made.count; i++) {
+        strata_node *n = c->made.at[i];
+        if (n->in[0] == x && n->device == device && n->desc.layout == layout)
+            return n;
+    }
+    return NULL;
+}
+
+/* x on `device` in `layout`: itself, or a copy. First the bytes move, then their order changes: where the kernels are. */
+static strata_node *brought(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device,
+                            strata_layout layout)
+{
+    if (strata_node_is_constant(x))
+        return x;
+    if (x->device != device) {
+        strata_node *moved = find_copy(c, x, device, x->desc.layout);
+        x = moved ? moved : emit_copy(p, b, c, x, device, x->desc.layout, p->device[device].backend->name);
+    }
+    if (x->desc.rank != 4 || x->desc.layout == layout)
+        return x;
+    strata_node *turned = find_copy(c, x, device, layout);
+    return turned ? turned : emit_copy(p, b, c, x, device, layout, strata_layout_names[layout]);
+}
+
+static strata_status place_node(strata_program *p, strata_builder *b, copies *c, strata_node *n, strata_error *err)
+{
+    strata_layout layout;
+    choose(p, n, &layout);
+    for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+        if (n->in[k])
+            n->in[k] = brought(p, b, c, n->in[k], n->device, layout);
+    strata_tensor_desc desc;
+    strata_status      status = strata_check_node(n, &desc, err);
+    if (status != STRATA_OK)
+        return strata_fail_in(err, status, "%s: %s", n->name, n->op->name);
+    n->desc = desc;
+    return STRATA_OK;
+}
+
+/* An output must be row-major, on the CPU, and the only name of its bytes. */
+static void place_outputs(strata_program *p, strata_builder *b, copies *c)
+{
+    strata_graph *g   = p->graph;
+    const int     cpu = p->device_count - 1;
+    for (int i = 0; i < g->outputs.count; i++) {
+        strata_node *n = g->outputs.at[i].node;
+        bool shared    = strata_node_is_source(n) || strata_is_elided(n);
+        for (int k = 0; k < i; k++)
+            shared |= g->outputs.at[k].node == n;
+        n = brought(p, b, c, n, cpu, STRATA_NCHW);
+        if (shared || strata_is_elided(n))
+            n = emit_copy(p, b, c, n, cpu, STRATA_NCHW, "output");
+        for (int k = 0; k < i; k++)
+            if (g->outputs.at[k].node == n)
+                n = emit_copy(p, b, c, n, cpu, STRATA_NCHW, "output");
+        g->outputs.at[i].node = n;
+    }
+}
+
+bool strata_is_elided(const strata_node *n)
+{
+    if (strata_is_transfer(n))
+        return false;
+    if (n->op->flags & STRATA_OP_VIEW)
+        return true;
+    return n->op == &strata_op_copy && n->in[0]->desc.layout != n->desc.layout && strata_layout_free(&n->desc);
+}
+
+strata_status strata_place_nodes(strata_program *p, bool strict, strata_error *err)
+{
+    strata_graph   *g     = p->graph;
+    const int       count = g->nodes.count;
+    copies          c     = { 0 };
+    strata_builder *b;
+    STRATA_TRY(strata_builder_open(g, &b, err));
+
+    char          names[256] = "";
+    size_t        used       = 0;
+    strata_status status     = STRATA_OK;
+    for (int i = 0; i < count && status == STRATA_OK && !strata_builder_failed(b); i++) {
+        strata_node *n = g->nodes.at[i];
+        n->device      = p->device_count - 1;
+        if (strata_node_is_source(n))
+            continue;
+        status = place_node(p, b, &c, n, err);
+        if (strata_is_elided(n) || (n->kernel != &strata_kernel_reference && n->device == 0))
+            continue;
+        if (p->fallback_count++ < 5 && used < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s (%s)", used ? ", " : "", n->name, n->op->name);
+    }
+    if (status == STRATA_OK && !strata_builder_failed(b))
+        place_outputs(p, b, &c);
+    free(c.made.at);
+    strata_status built = strata_builder_finish(b, NULL, status == STRATA_OK ? err : NULL);
+    if (status != STRATA_OK || built != STRATA_OK)
+        return status != STRATA_OK ? status : built;
+    STRATA_TRY(strata_graph_refresh(g, err));
+
+    const char *name = p->device[0].backend->name;
+    if (p->fallback_count > 0 && strict)
+        return strata_fail(err, STRATA_DEVICE, "%s has no kernel for %d nodes: %s%s. Leave out --strict-device to run them "
+                           "on the CPU", name, p->fallback_count, names, p->fallback_count > 5 ? ", ..." : "");
+    if (p->fallback_count > 0)
+        strata_log(g->ctx, STRATA_LOG_WARNING, "%s has no kernel for %d nodes, which run %s: %s%s", name,
+                   p->fallback_count, p->device_count > 1 ? "on the CPU" : "by their slow reference", names,
+                   p->fallback_count > 5 ? ", ..." : "");
+    return STRATA_OK;
+}

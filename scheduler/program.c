@@ -1,0 +1,127 @@
+/* Programs: passes, devices, placement, parts; and what can be asked about the result. */
+#include "program.h"
+
+#include "../graph/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static strata_status compile(strata_program *p, const strata_program_options *o, strata_error *err)
+{
+    strata_graph *g = p->graph;
+    STRATA_TRY(strata_graph_run_passes(g, o->pipeline, o->after_pass, o->after_pass_user, err));
+    STRATA_TRY(strata_open_devices(p, o->device, o->threads, err));
+    double start   = now_ms();
+    bool   changed = false;
+    STRATA_TRY(strata_graph_refresh(g, err));
+    strata_graph_prune(g, &changed);
+    STRATA_TRY(strata_place_nodes(p, o->strict_device, err));
+    STRATA_TRY(strata_graph_validate(g, err));
+    if (o->after_pass)
+        STRATA_TRY(o->after_pass(o->after_pass_user, "place", g, true, now_ms() - start, err));
+    return strata_compile_parts(p, err);
+}
+
+strata_status strata_program_create(strata_graph *g, const strata_program_options *options, strata_program **out,
+                                    strata_error *err)
+{
+    static const strata_program_options defaults = { 0 };
+    strata_program                     *p        = calloc(1, sizeof *p);
+    if (!p) {
+        strata_graph_destroy(g);
+        return strata_fail(err, STRATA_NOMEM, "no memory for a program");
+    }
+    atomic_init(&p->references, 1);
+    p->graph             = g;
+    strata_status status = compile(p, options ? options : &defaults, err);
+    if (status == STRATA_OK)
+        *out = p;
+    else
+        strata_program_unref(p);
+    return status;
+}
+
+strata_program *strata_program_ref(strata_program *p)
+{
+    atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
+    return p;
+}
+
+void strata_program_unref(strata_program *p)
+{
+    if (!p || atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
+        return;
+    for (int i = 0; i < p->step_count; i++)
+        if (p->steps[i].kernel->release)
+            p->steps[i].kernel->release(&p->steps[i]);
+    strata_close_devices(p);
+    free(p->place);
+    free(p->steps);
+    free(p->workspace);
+    free(p->parts);
+    free(p->transfers);
+    strata_graph_destroy(p->graph);
+    free(p);
+}
+
+const strata_graph *strata_program_graph(const strata_program *p) { return p->graph; }
+
+void strata_program_get_info(const strata_program *p, strata_program_info *out)
+{
+    *out = (strata_program_info){ .weight_bytes = p->weight_bytes, .parts = p->part_count, .steps = p->step_count,
+                                  .fallback_steps = p->fallback_count, .threads = p->threads };
+    for (int i = 0; i < p->device_count; i++)
+        out->arena_bytes += p->device[i].arena;
+    snprintf(out->device, sizeof out->device, "%s:%d %s", p->device[0].info.backend, p->device[0].info.index,
+             p->device[0].info.name);
+}
+
+/* ---- Printing ---------------------------------------------------------------------------------------------- */
+
+typedef struct plan_comment {
+    const strata_program *p;
+    char                  text[256];
+} plan_comment;
+
+static size_t put_count(char *buf, size_t size, uint64_t n)
+{
+    static const char *const unit[] = { "", "k", "M", "G", "T" };
+    double                   value  = (double)n;
+    int                      u      = 0;
+    while (value >= 1000 && u < 4)
+        value /= 1000, u++;
+    return (size_t)snprintf(buf, size, u ? " %.1f%s" : " %.0f%s", value, unit[u]);
+}
+
+static const char *comment(void *user, const strata_node *n)
+{
+    plan_comment      *c     = user;
+    const value_place *place = &c->p->place[n->id];
+    c->text[0]               = 0;
+    if (strata_node_is_source(n))
+        return c->text;
+    size_t at = (size_t)snprintf(c->text, sizeof c->text, "%s %s", c->p->device[n->device].backend->name,
+                                 strata_is_elided(n)      ? "view"
+                                 : strata_is_transfer(n) ? "transfer"
+                                                         : n->kernel->name);
+    if (at < sizeof c->text && n->op->macs)
+        at += put_count(c->text + at, sizeof c->text - at, n->op->macs(n));
+    if (at < sizeof c->text && place->kind == PLACE_ARENA)
+        snprintf(c->text + at, sizeof c->text - at, " @0x%06zx%s", place->offset,
+                 place->root != (int)n->id && !strata_is_elided(n) ? " in place" : "");
+    return c->text;
+}
+
+strata_status strata_program_print(const strata_program *p, FILE *to, strata_error *err)
+{
+    plan_comment c = { .p = p };
+    return strata_print_text(p->graph, to, comment, &c, err);
+}

@@ -1,0 +1,81 @@
+/* What a compiled graph consists of; shared by the files of scheduler/.
+ *
+ * Devices: the chosen one first, the CPU last (it holds the inputs and outputs, and runs what the other cannot).
+ * Parts: runs of steps on one device, in an order that respects all edges between devices. Values: each node's bytes
+ * have one place; views share that of their operand.
+ */
+#ifndef STRATA_SCHEDULER_PROGRAM_H
+#define STRATA_SCHEDULER_PROGRAM_H
+
+#include "../graph/graph.h"
+
+#include <stdatomic.h>
+
+enum { PROGRAM_MAX_DEVICES = 2 };
+
+typedef struct program_device {
+    const strata_backend_def *backend;
+    strata_device            *device;
+    strata_device_info        info;
+    size_t                    arena; /* bytes of one session */
+} program_device;
+
+typedef enum place_kind {
+    PLACE_NONE,   /* nobody reads it */
+    PLACE_ARENA,  /* at `offset` of the device's arena */
+    PLACE_INPUT,  /* the caller's tensor `index` */
+    PLACE_OUTPUT, /* the caller's tensor `index` */
+    PLACE_DATA,   /* the node's own constant data */
+} place_kind;
+
+typedef struct value_place {
+    place_kind kind;
+    int        index;
+    size_t     offset;
+    int        root; /* id of the node whose bytes these are: itself, or the value that it is a view of */
+} value_place;
+
+typedef struct program_part {
+    int device;
+    int first_step, step_count;
+    int first_transfer, transfer_count; /* done before the steps */
+    int successors[8], successor_count, waits_for;
+} program_part;
+
+typedef struct program_transfer { /* the bytes of one node to the place of another, on another device */
+    const strata_node *from, *to;
+} program_transfer;
+
+struct strata_program {
+    atomic_int        references;
+    strata_graph     *graph;
+    program_device    device[PROGRAM_MAX_DEVICES];
+    int               device_count, threads;
+    value_place      *place; /* by node id */
+    strata_step      *steps; /* in order of parts */
+    size_t           *workspace; /* offset in the arena, by step */
+    int               step_count, fallback_count;
+    program_part     *parts;
+    int               part_count;
+    program_transfer *transfers;
+    int               transfer_count;
+    size_t            weight_bytes;
+};
+
+/* Chooses device, kernel and layout of every node, and inserts the copies that this needs. */
+strata_status strata_place_nodes(strata_program *p, bool strict, strata_error *err);
+/* Cuts the placed graph into parts, steps and transfers, prepares the steps and plans memory. */
+strata_status strata_compile_parts(strata_program *p, strata_error *err);
+/* The kernel that evaluates any node on the host by its definition. */
+extern const strata_kernel_def strata_kernel_reference;
+
+/* Opens what `selector` (--device) names, and the CPU, as the program's devices. */
+strata_status strata_open_devices(strata_program *p, const char *selector, int threads, strata_error *err);
+void          strata_close_devices(strata_program *p);
+
+/* Whether the result of the node is its operand's bytes, so that nothing needs to be done. */
+bool strata_is_elided(const strata_node *n);
+/* Whether n moves bytes between devices rather than being computed. */
+static inline bool strata_is_transfer(const strata_node *n) { return n->in[0] && n->in[0]->device != n->device && !n->kernel; }
+
+#endif

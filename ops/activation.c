@@ -69,7 +69,7 @@ static strata_status eval(const strata_node *n, const strata_view *in, strata_vi
 #define ACTIVATION(op, text)                                                                       \
     const strata_op_def strata_op_##op = { .name = #op, .doc = text, .operands = { { "x" } },      \
                                            .flags = STRATA_OP_ELEMENTWISE,                         \
-                                           .infer = strata_infer_like_x, .eval = eval };
+                                           .infer = strata_infer_operands, .eval = eval };
 
 ACTIVATION(relu, "max(x, 0).")
 ACTIVATION(relu6, "min(max(x, 0), 6).")

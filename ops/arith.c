@@ -34,7 +34,7 @@ static strata_status infer_binary(const strata_node *n, strata_tensor_desc *out,
             out->dim[i] = y->dim[i];
         else if (y->dim[i] != 1)
             STRATA_TRY(strata_infer_same_dim(n, X, Y, i, err));
-    return strata_infer_result(out, err);
+    return STRATA_OK;
 }
 
 /* x op y for op '+', '-' or '*'. The double changes nothing once the result is rounded to float (Figueroa
@@ -160,7 +160,7 @@ static strata_status infer_partial(const strata_node *n, strata_tensor_desc *out
     for (int i = 0; i < x->rank; i++)
         if (i != 1)
             STRATA_TRY(strata_infer_same_dim(n, X, Y, i, err));
-    return strata_infer_result(out, err);
+    return STRATA_OK;
 }
 
 static strata_status eval_partial(const strata_node *n, const strata_view *in, strata_view *out)
@@ -200,24 +200,24 @@ const strata_op_def strata_op_mul = {
 
 const strata_op_def strata_op_neg = {
     .name = "neg", .doc = "-x.", .operands = { { "x" } },
-    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_like_x, .eval = eval_neg,
+    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_neg,
 };
 
 const strata_op_def strata_op_rsqrt = {
     .name = "rsqrt", .doc = "1 / sqrt(x).", .operands = { { "x" } },
-    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_like_x, .eval = eval_rsqrt,
+    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_rsqrt,
 };
 
 const strata_op_def strata_op_add_scalar = {
     .name = "add_scalar", .doc = "x + value.", .operands = { { "x" } },
     .attrs = add_scalar_attrs, .attr_size = sizeof(strata_scalar_attrs),
-    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_like_x, .eval = eval_add_scalar,
+    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_add_scalar,
 };
 
 const strata_op_def strata_op_mul_scalar = {
     .name = "mul_scalar", .doc = "x * value.", .operands = { { "x" } },
     .attrs = mul_scalar_attrs, .attr_size = sizeof(strata_scalar_attrs),
-    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_like_x, .eval = eval_mul_scalar,
+    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_mul_scalar,
 };
 
 const strata_op_def strata_op_partial_add = {

@@ -46,7 +46,6 @@ static strata_status infer(const strata_node *n, strata_tensor_desc *out, strata
 
     out->dim[1] = w->dim[0];
     STRATA_TRY(strata_infer_window(x, w->dim + 2, a->stride, a->pad, a->dilation, out, err));
-    STRATA_TRY(strata_infer_result(out, err));
     if (n->in[RESIDUAL] && !strata_same_shape(&n->in[RESIDUAL]->desc, out)) {
         char r[128], y[128];
         return strata_fail(err, STRATA_SHAPE, "residual must have the shape of the result: %s vs %s",

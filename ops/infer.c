@@ -1,9 +1,6 @@
 /* Rules that many ops share; see infer.h. */
 #include "infer.h"
 
-const char *const strata_layout_names[] = { [STRATA_NCHW] = "nchw", [STRATA_NHWC] = "nhwc",
-                                            [STRATA_LAYOUT_COUNT] = NULL };
-
 const char *strata_operand_name(const strata_node *n, int i, char *buf, size_t size)
 {
     if (n->op->flags & STRATA_OP_VARIADIC)
@@ -11,13 +8,6 @@ const char *strata_operand_name(const strata_node *n, int i, char *buf, size_t s
     else
         snprintf(buf, size, "%s", n->op->operands[i].name);
     return buf;
-}
-
-/* Elements of x, or -1 when there are too many for arithmetic with them to be safe. */
-static int64_t safe_count(const strata_tensor_desc *x)
-{
-    int64_t count = strata_count(x);
-    return count <= PTRDIFF_MAX / 16 ? count : -1;
 }
 
 static bool has_layout(const strata_node *n, int i)
@@ -28,7 +18,7 @@ static bool has_layout(const strata_node *n, int i)
 
 strata_status strata_infer_operands(const strata_node *n, strata_tensor_desc *out, strata_error *err)
 {
-    char a[32], b[32], shape[128];
+    char a[32], b[32];
     int  ruling = -1; /* the first operand whose layout means something */
 
     for (int i = 0; i < STRATA_MAX_OPERANDS; i++) {
@@ -39,9 +29,6 @@ strata_status strata_infer_operands(const strata_node *n, strata_tensor_desc *ou
         if (x->dtype != STRATA_F32)
             return strata_fail(err, STRATA_SHAPE, "%s is %s, but values of a graph are f32", a,
                                strata_dtype_name(x->dtype));
-        if (safe_count(x) <= 0)
-            return strata_fail(err, STRATA_SHAPE, "%s has the shape %s: empty, or too large for memory", a,
-                               strata_shape_text(x, shape, sizeof shape));
         if (!has_layout(n, i))
             continue;
         if (ruling < 0)
@@ -117,20 +104,4 @@ strata_status strata_infer_window(const strata_tensor_desc *x, const int64_t ker
         out->dim[2 + i] = (room - 1 - (kernel[i] - 1) * dilation[i]) / stride[i] + 1;
     }
     return STRATA_OK;
-}
-
-strata_status strata_infer_result(strata_tensor_desc *out, strata_error *err)
-{
-    char shape[128];
-    if (out->rank != 4)
-        out->layout = STRATA_NCHW;
-    if (safe_count(out) <= 0)
-        return strata_fail(err, STRATA_SHAPE, "the result %s would be empty or too large for memory",
-                           strata_shape_text(out, shape, sizeof shape));
-    return STRATA_OK;
-}
-
-strata_status strata_infer_like_x(const strata_node *n, strata_tensor_desc *out, strata_error *err)
-{
-    return strata_infer_operands(n, out, err);
 }

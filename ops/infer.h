@@ -1,23 +1,21 @@
-/* Rules that many ops share. An infer function begins with strata_infer_operands, applies its own rules, and
- * ends with strata_infer_result. Texts name the operand, the rule and both values; node and op are added by
- * the caller. */
+/* Rules that many ops share. Every infer function begins with strata_infer_operands (or is it), then applies
+ * its own rules. It may rely on the core: required operands are there, attributes are in range, no dim is below 1
+ * and no operand has more than INT64_MAX / 8 elements, so that small sums cannot overflow; and it may leave dims of
+ * any size behind. Texts name the operand, the rule and both values; the core adds node and op. */
 #ifndef STRATA_OPS_INFER_H
 #define STRATA_OPS_INFER_H
 
 #include <strata/ops.h>
-
 
 enum {
     OPS_MAX_WINDOW = 4096,   /* kernels, strides, dilations and pads of one window, in elements */
     OPS_MAX_DIM    = 1 << 30 /* numbers that are or become a dim */
 };
 
-extern const char *const strata_layout_names[]; /* "nchw", "nhwc", NULL */
-
 /* "y", or "operand 3" of a variadic op, into buf. */
 const char *strata_operand_name(const strata_node *n, int i, char *buf, size_t size);
 
-/* All operands are there and f32, and those of rank 4 agree about the layout, which becomes that of `out`.
+/* All operands are f32, and those of rank 4 agree about the layout, which becomes that of `out`.
  *
  * Not asked for their layout are sources of parameters (constants, and whatever enters at an operand with a
  * role: a kernel packs weights as it likes) and values for which the tag makes no difference. */
@@ -34,9 +32,5 @@ strata_status strata_infer_axis(const strata_node *n, int axis, strata_error *er
 strata_status strata_infer_window(const strata_tensor_desc *x, const int64_t kernel[2], const int stride[2],
                                   const int pad[4], const int dilation[2], strata_tensor_desc *out,
                                   strata_error *err);
-/* The result fits in memory; ranks other than 4 get the layout that they always have. */
-strata_status strata_infer_result(strata_tensor_desc *out, strata_error *err);
-/* An infer for ops whose result is like operand 0, without rules of their own. */
-strata_status strata_infer_like_x(const strata_node *n, strata_tensor_desc *out, strata_error *err);
 
 #endif

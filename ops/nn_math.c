@@ -9,7 +9,7 @@ strata_node *nn_act(strata_builder *b, strata_node *x, strata_act act)
     if (op)
         return strata_emit(b, op, NULL, NULL, x);
     if (act != STRATA_ACT_NONE)
-        strata_builder_fail(b, STRATA_INVALID, "%s: there is no activation %d", strata_scoped(b, NULL),
+        strata_builder_fail(b, STRATA_INVALID, "%s: there is no activation %d", strata_scoped(b, "act"),
                             (int)act);
     return x;
 }
@@ -79,8 +79,8 @@ static bool set_ints(strata_builder *b, const strata_op_def *op, int count, cons
                      strata_ints *out)
 {
     if (count < 1 || count > STRATA_MAX_RANK) {
-        strata_builder_fail(b, STRATA_SHAPE, "%s: %s: a value has 1 to %d dims, not %d",
-                            strata_scoped(b, NULL), op->name, STRATA_MAX_RANK, count);
+        strata_builder_fail(b, STRATA_SHAPE, "%s: a value has 1 to %d dims, not %d",
+                            strata_scoped(b, op->name), STRATA_MAX_RANK, count);
         return false;
     }
     out->count = count;

@@ -68,11 +68,11 @@ static strata_status infer_reshape(const strata_node *n, strata_tensor_desc *out
     memcpy(out->dim, a->shape.at, (size_t)out->rank * sizeof *out->dim);
     if (strata_count(out) != strata_count(x)) {
         char from[128], to[128];
-        return strata_fail(err, STRATA_SHAPE, "%s holds %lld elements, but x %s has %lld",
-                           strata_shape_text(out, to, sizeof to), (long long)strata_count(out),
-                           strata_shape_text(x, from, sizeof from), (long long)strata_count(x));
+        return strata_fail(err, STRATA_SHAPE, "shape %s does not hold the %lld elements of x %s",
+                           strata_shape_text(out, to, sizeof to), (long long)strata_count(x),
+                           strata_shape_text(x, from, sizeof from));
     }
-    return strata_infer_result(out, err);
+    return STRATA_OK;
 }
 
 static void window_reshape(const strata_node *n, strata_window *w)
@@ -118,7 +118,7 @@ static strata_status infer_transpose(const strata_node *n, strata_tensor_desc *o
         out->dim[i] = x->dim[from];
     }
     out->layout = STRATA_NCHW;
-    return strata_infer_result(out, err);
+    return STRATA_OK;
 }
 
 static void window_transpose(const strata_node *n, strata_window *w)
@@ -162,7 +162,7 @@ static strata_status infer_slice(const strata_node *n, strata_tensor_desc *out, 
         return strata_fail(err, STRATA_SHAPE, "the slice ends before %d, but dim %d has %lld elements",
                            a->end, a->axis, (long long)out->dim[a->axis]);
     out->dim[a->axis] = a->end - a->begin;
-    return strata_infer_result(out, err);
+    return STRATA_OK;
 }
 
 static void window_slice(const strata_node *n, strata_window *w)
@@ -204,7 +204,7 @@ static strata_status infer_concat(const strata_node *n, strata_tensor_desc *out,
                 STRATA_TRY(strata_infer_same_dim(n, 0, k, i, err));
         out->dim[a->axis] += n->in[k]->desc.dim[a->axis]; /* at most 8 numbers far below the limit */
     }
-    return strata_infer_result(out, err);
+    return STRATA_OK;
 }
 
 static strata_status eval_concat(const strata_node *n, const strata_view *in, strata_view *out)
@@ -240,7 +240,7 @@ static strata_status infer_pad(const strata_node *n, strata_tensor_desc *out, st
                            a->after.count, out->rank);
     for (int i = 0; i < out->rank; i++)
         out->dim[i] += a->before.at[i] + a->after.at[i];
-    return strata_infer_result(out, err);
+    return STRATA_OK;
 }
 
 static void window_pad(const strata_node *n, strata_window *w)

@@ -4,7 +4,8 @@
  *
  *     field' = field + (k - 1) j      offset' = offset + ((k - 1) / 2 - p) j      j' = j s
  *
- * Where paths meet, the field is the smallest interval that holds all of theirs. Paths without a place of their own
+ * Where paths meet, the field is the smallest interval that holds all of theirs. Their strides differ only by the
+ * rounding of a resize (13 rows up-sampled to 25), so the first path's holds. Paths without a place of their own
  * (behind a global pool, constants) do not count unless there is nothing else. */
 #include "graph.h"
 
@@ -18,7 +19,6 @@ static void unite(node_geometry *a, const node_geometry *b)
         double high = fmax(a->offset[d] + a->field[d] / 2, b->offset[d] + b->field[d] / 2);
         a->field[d]  = high - low;
         a->offset[d] = (high + low) / 2;
-        a->stride[d] = fmax(a->stride[d], b->stride[d]);
     }
 }
 

@@ -18,9 +18,13 @@
 extern "C" {
 #endif
 
-#define NN_SCOPE(b, ...)                                                                           \
-    for (bool nn_once = (strata_push_scope((b), __VA_ARGS__), true); nn_once;                      \
-         strata_pop_scope(b), nn_once = false)
+#define NN_CONCAT_(x, y) x##y
+#define NN_CONCAT(x, y)  NN_CONCAT_(x, y)
+/* The variable is named by the line, so that nested scopes do not shadow each other. */
+#define NN_SCOPE(b, ...) NN_SCOPE_(NN_CONCAT(nn_once_, __LINE__), b, __VA_ARGS__)
+#define NN_SCOPE_(once, b, ...)                                                                    \
+    for (bool once = (strata_push_scope((b), __VA_ARGS__), true); once;                            \
+         strata_pop_scope(b), once = false)
 
 STRATA_API int nn_dim(const strata_node *x, int i); /* 1 for a dead node */
 static inline int nn_channels(const strata_node *x) { return nn_dim(x, 1); }

@@ -109,6 +109,7 @@ static void read_image(reader *r)
                                 info->num_components);
         return;
     }
+    int turn = orientation(info); /* now: finishing forgets the markers */
     info->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
     r->status = strata_image_alloc(info->image_width, info->image_height, &r->img, r->err);
     if (r->status != STRATA_OK)
@@ -125,7 +126,7 @@ static void read_image(reader *r)
             cmyk_to_rgb(inks[0], row, info->output_width, info->saw_Adobe_marker);
     }
     jpeg_finish_decompress(info);
-    r->status = strata_image_orient(&r->img, orientation(info), r->err);
+    r->status = strata_image_orient(&r->img, turn, r->err);
 }
 
 static void read_guarded(reader *r)

@@ -1,0 +1,436 @@
+/* Programs and sessions: right values whatever the pipeline, many threads, requests in the background, wrong tensors;
+ * and the boundary to a second backend, shown with a toy one that has memory of its own and few kernels. */
+#include "interpret.h"
+
+#include <strata/nn.h>
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+/* ---- The toy: a device with its own memory, NCHW, that can do relu and convolutions ------------------------------ */
+
+struct strata_buffer { char *bytes; };
+struct strata_device { int opened; };
+typedef struct toy_recording { const strata_step *steps; strata_frame *frames; int count; } toy_recording;
+
+static int  toy_count(strata_context *ctx) { (void)ctx; return 2; }
+static void toy_describe(strata_context *ctx, int index, strata_device_info *out)
+{
+    (void)ctx;
+    snprintf(out->name, sizeof out->name, "Toy %c", 'A' + index);
+    snprintf(out->type, sizeof out->type, "software");
+    if (index == 1)
+        snprintf(out->unusable, sizeof out->unusable, "it is broken");
+}
+static strata_status toy_open(strata_context *ctx, int index, const strata_device_options *o, strata_device **out, strata_error *err)
+{
+    (void)ctx, (void)index, (void)o, (void)err;
+    *out = calloc(1, sizeof **out);
+    return STRATA_OK;
+}
+static void toy_close(strata_device *d) { free(d); }
+static strata_status toy_alloc(strata_device *d, size_t bytes, strata_buffer **out, strata_error *err)
+{
+    (void)d, (void)err;
+    *out          = malloc(sizeof **out);
+    (*out)->bytes = malloc(bytes);
+    memset((*out)->bytes, 0xff, bytes); /* NaN: what is read must have been written */
+    return STRATA_OK;
+}
+static void toy_free(strata_device *d, strata_buffer *b) { (void)d, free(b->bytes), free(b); }
+static void *toy_map(strata_buffer *b) { (void)b; return NULL; }
+static strata_status toy_write(strata_buffer *to, size_t at, const void *src, size_t n, strata_error *err)
+{
+    (void)err;
+    memcpy(to->bytes + at, src, n);
+    return STRATA_OK;
+}
+static strata_status toy_read(const strata_buffer *from, size_t at, void *to, size_t n, strata_error *err)
+{
+    (void)err;
+    memcpy(to, from->bytes + at, n);
+    return STRATA_OK;
+}
+static strata_status toy_record(strata_device *d, const strata_step *steps, strata_frame *frames, int count, void **out, strata_error *err)
+{
+    (void)d, (void)err;
+    toy_recording *r = malloc(sizeof *r);
+    *r   = (toy_recording){ steps, frames, count };
+    *out = r;
+    return STRATA_OK;
+}
+static strata_status toy_run(strata_device *d, void *recording, double (*ms)[2], strata_error *err)
+{
+    (void)d, (void)ms;
+    const toy_recording *r = recording;
+    for (int i = 0; i < r->count; i++)
+        STRATA_TRY(r->steps[i].kernel->emit(&r->steps[i], &r->frames[i], err));
+    return STRATA_OK;
+}
+static void toy_discard(strata_device *d, void *recording) { (void)d, free(recording); }
+
+static bool toy_fails;
+static strata_status toy_emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    strata_view in[STRATA_MAX_OPERANDS], out = f->out;
+    if (toy_fails)
+        return strata_fail(err, STRATA_DEVICE, "%s: the toy is lost", s->node->name);
+    memcpy(in, f->in, sizeof in);
+    for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+        if (in[k].desc && !in[k].data)
+            in[k].data = (float *)(void *)(in[k].buffer->bytes + in[k].offset);
+    out.data = (float *)(void *)(out.buffer->bytes + out.offset);
+    return s->node->op->eval(s->node, in, &out);
+}
+static const strata_kernel_def toy_conv = { .name = "conv2d.toy", .op = &strata_op_conv2d, .layouts = 1, .emit = toy_emit },
+                               toy_relu = { .name = "relu.toy", .op = &strata_op_relu, .layouts = 1, .in_place = true, .emit = toy_emit };
+static const strata_kernel_def *const toy_kernels[] = { &toy_conv, &toy_relu, NULL };
+static const strata_backend_def toy = { .name = "toy", .layout = STRATA_NCHW, .kernels = toy_kernels, .count = toy_count,
+    .describe = toy_describe, .open = toy_open, .close = toy_close, .alloc = toy_alloc, .free = toy_free, .map = toy_map,
+    .write = toy_write, .read = toy_read, .record = toy_record, .run = toy_run, .discard = toy_discard };
+
+/* ---- Graphs and runs ---------------------------------------------------------------------------------------------- */
+
+static strata_context *ctx;
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (strata_context_create(&ctx, NULL) != STRATA_OK)
+        return -1;
+    return strata_register_backend(ctx, &toy, NULL) == STRATA_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    strata_context_destroy(ctx);
+    return 0;
+}
+
+/* Branches, a view, a shared value, outputs of every kind: an inner map, an input, one value under two names. */
+static strata_graph *branchy(int batch)
+{
+    strata_builder *b;
+    strata_graph   *g;
+    strata_error    err;
+    assert_int_equal(strata_builder_create(ctx, "branchy", &b, &err), STRATA_OK);
+    strata_node *x = nn_image(b, &(strata_model_args){ batch, 3, 19, 23, 10 });
+    strata_node *y = nn_relu(b, nn_batch_norm(b, nn_conv2d(b, x, "conv1", 8, 3, .stride = 2, .same = true), "bn1"));
+    nn_feature(b, y, "stem", 8, 2);
+    strata_node *p = nn_silu(b, nn_conv2d(b, y, "left", 12, 1));
+    strata_node *q = nn_relu(b, nn_conv2d(b, y, "right", 12, 3, .pad = 1, .groups = 4, .bias = true));
+    strata_node *z = nn_add(b, p, q);
+    strata_node *s = nn_sigmoid(b, nn_conv2d(b, nn_global_avg_pool(b, z), "gate", 12, 1, .bias = true));
+    z = nn_mul(b, z, s);
+    z = nn_relu(b, nn_conv2d(b, z, "last", 6, 3, .same = true));
+    strata_node *logits = nn_dense(b, nn_flatten(b, nn_global_avg_pool(b, z)), "classifier", 10);
+    nn_output(b, z, "map");
+    nn_output(b, y, "stem");
+    nn_output(b, z, "map again");
+    nn_output(b, x, "image");
+    nn_output(b, logits, "logits");
+    if (strata_builder_finish(b, &g, &err) != STRATA_OK)
+        fail_msg("%s", err.text);
+    fill_constants(g, 7);
+    return g;
+}
+
+enum { OUTPUTS = 5 };
+
+static strata_program *program_of(strata_graph *g, const strata_program_options *o)
+{
+    strata_program *p;
+    strata_error    err;
+    if (strata_program_create(g, o, &p, &err) != STRATA_OK)
+        fail_msg("%s", err.text);
+    return p;
+}
+
+static strata_tensor *input_of(const strata_program *p, uint64_t seed)
+{
+    return random_tensor(strata_graph_input(strata_program_graph(p), 0).desc, seed_of_name(seed, "input"), -1, 1);
+}
+
+/* The outputs by the ops' definitions. */
+static void expected(int batch, uint64_t seed, strata_tensor *out[OUTPUTS])
+{
+    strata_graph   *g     = branchy(batch);
+    strata_tensor **value = interpret(g, seed);
+    for (int i = 0; i < OUTPUTS; i++)
+        out[i] = strata_tensor_ref(value[((const strata_node *)strata_graph_output(g, i).node)->id]);
+    free_values(value, strata_graph_node_count(g));
+    strata_graph_destroy(g);
+}
+
+static void release(strata_tensor **t, int n)
+{
+    for (int i = 0; i < n; i++)
+        strata_tensor_unref(t[i]);
+}
+
+static void check(const strata_program_options *o, int batch)
+{
+    strata_error    err;
+    strata_session *s;
+    strata_program *p  = program_of(branchy(batch), o);
+    strata_tensor  *in = input_of(p, 3), *out[OUTPUTS], *truth[OUTPUTS];
+    expected(batch, 3, truth);
+    assert_int_equal(strata_session_create(p, &s, &err), STRATA_OK);
+    assert_int_equal(strata_session_alloc_outputs(s, out, &err), STRATA_OK);
+    for (int again = 0; again < 2; again++) {
+        for (int i = 0; i < OUTPUTS; i++)
+            memset(strata_tensor_data(out[i]), 0xff, strata_bytes(strata_tensor_get_desc(out[i])));
+        if (strata_session_run(s, &in, out, &err) != STRATA_OK)
+            fail_msg("%s", err.text);
+        for (int i = 0; i < OUTPUTS; i++)
+            if (!(difference(truth[i], out[i]) < 1e-5))
+                fail_msg("output %d differs by %g with pipeline '%s' on %s", i, difference(truth[i], out[i]),
+                         o->pipeline ? o->pipeline : "default", o->device ? o->device : "cpu");
+    }
+    strata_session_destroy(s);
+    strata_program_unref(p);
+    strata_tensor_unref(in);
+    release(out, OUTPUTS);
+    release(truth, OUTPUTS);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    static const char *const pipelines[] = { NULL, "", "dce", "fold_bn fold_constants", "-fuse_act", "-fold_constants" };
+    for (int i = 0; i < 6; i++)
+        for (int batch = 1; batch <= 3; batch += 2)
+            check(&(strata_program_options){ .pipeline = pipelines[i], .threads = 1 + i % 2 }, batch);
+}
+
+static void test_second_backend(void **state)
+{
+    (void)state;
+    strata_program_info info;
+    check(&(strata_program_options){ .device = "toy" }, 2);
+    check(&(strata_program_options){ .device = "toy:0", .pipeline = "" }, 1);
+    strata_program *p = program_of(branchy(1), &(strata_program_options){ .device = "toy:toy a", .pipeline = "" });
+    strata_program_get_info(p, &info);
+    assert_true(info.parts > 3);
+    assert_true(info.fallback_steps > 3);
+    assert_non_null(strstr(info.device, "toy:0 Toy A"));
+    strata_program_unref(p);
+}
+
+static void test_wrong_devices(void **state)
+{
+    (void)state;
+    static const struct { const char *device, *words; } cases[] = {
+        { "tpu", "no backend 'tpu'; it has: cpu, toy" }, { "toy:7", "There is: toy:0 Toy A; toy:1 Toy B, unusable" },
+        { "toy:1", "cannot be used: it is broken" },     { "toy:toy", "fits 2 devices" },
+        { ":0", "no device" },                           { "cpu:3", "no device fits" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        strata_error    err;
+        strata_program *p;
+        assert_int_equal(strata_program_create(branchy(1), &(strata_program_options){ .device = cases[i].device }, &p, &err),
+                         STRATA_DEVICE);
+        if (!strstr(err.text, cases[i].words))
+            fail_msg("'%s' does not say '%s'", err.text, cases[i].words);
+    }
+    strata_error    err;
+    strata_program *p;
+    assert_int_equal(strata_program_create(branchy(1), &(strata_program_options){ .device = "toy", .strict_device = true }, &p, &err),
+                     STRATA_DEVICE);
+    assert_non_null(strstr(err.text, "has no kernel for"));
+    assert_int_equal(strata_program_create(branchy(1), &(strata_program_options){ .threads = -1 }, &p, &err), STRATA_INVALID);
+    p = program_of(branchy(1), &(strata_program_options){ .device = "auto" }); /* a software device is never chosen */
+    strata_program_info info;
+    strata_program_get_info(p, &info);
+    assert_non_null(strstr(info.device, "cpu:0"));
+    assert_int_equal(info.fallback_steps, 0);
+    strata_program_unref(p);
+}
+
+static void test_wrong_tensors(void **state)
+{
+    (void)state;
+    strata_error    err;
+    strata_session *s;
+    strata_program *p  = program_of(branchy(1), NULL);
+    strata_tensor  *in = input_of(p, 1), *out[OUTPUTS], *other, *none = NULL;
+    assert_int_equal(strata_session_create(p, &s, &err), STRATA_OK);
+    assert_int_equal(strata_session_alloc_outputs(s, out, &err), STRATA_OK);
+    other = random_tensor(&(strata_tensor_desc){ .rank = 4, .dim = { 1, 3, 19, 22 } }, 1, 0, 1);
+    assert_int_equal(strata_session_run(s, &other, out, &err), STRATA_SHAPE);
+    assert_non_null(strstr(err.text, "[1,3,19,22]"));
+    assert_int_equal(strata_session_run(s, &none, out, &err), STRATA_INVALID);
+    strata_tensor *same[OUTPUTS];
+    memcpy(same, out, sizeof same);
+    same[2] = out[0];
+    assert_int_equal(strata_session_run(s, &in, same, &err), STRATA_INVALID);
+    memcpy(same, out, sizeof same);
+    same[3] = in;
+    assert_int_equal(strata_session_run(s, &in, same, &err), STRATA_INVALID);
+    strata_session_destroy(s);
+    strata_program_unref(p);
+    strata_tensor_unref(in);
+    strata_tensor_unref(other);
+    release(out, OUTPUTS);
+
+    strata_graph *g = branchy(1); /* no weights */
+    for (int i = 0; i < strata_graph_node_count(g); i++)
+        strata_node_set_data(strata_graph_node(g, i), NULL);
+    assert_int_equal(strata_program_create(g, NULL, &p, &err), STRATA_WEIGHTS);
+    assert_non_null(strstr(err.text, "has no data"));
+}
+
+/* ---- Threads ------------------------------------------------------------------------------------------------------ */
+
+typedef struct worker { strata_program *p; strata_tensor *out[OUTPUTS]; uint64_t seed; } worker;
+
+static void *work(void *arg)
+{
+    worker         *w  = arg;
+    strata_tensor  *in = input_of(w->p, w->seed);
+    strata_session *s  = NULL;
+    if (strata_session_create(w->p, &s, NULL) != STRATA_OK || strata_session_alloc_outputs(s, w->out, NULL) != STRATA_OK)
+        abort();
+    for (int i = 0; i < 20; i++)
+        if (strata_session_run(s, &in, w->out, NULL) != STRATA_OK)
+            abort();
+    strata_session_destroy(s);
+    strata_tensor_unref(in);
+    return NULL;
+}
+
+static void test_sessions_side_by_side(void **state)
+{
+    (void)state;
+    for (int toys = 0; toys < 2; toys++) {
+        strata_program *p = program_of(branchy(2), &(strata_program_options){ .threads = 2, .device = toys ? "toy" : NULL });
+        worker          alone[3], together[3];
+        pthread_t       thread[3];
+        for (int i = 0; i < 3; i++) {
+            alone[i] = together[i] = (worker){ .p = p, .seed = (uint64_t)i };
+            work(&alone[i]);
+        }
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(pthread_create(&thread[i], NULL, work, &together[i]), 0);
+        for (int i = 0; i < 3; i++)
+            pthread_join(thread[i], NULL);
+        for (int i = 0; i < 3; i++) {
+            for (int k = 0; k < OUTPUTS; k++)
+                assert_memory_equal(strata_tensor_data(alone[i].out[k]), strata_tensor_data(together[i].out[k]),
+                                    strata_bytes(strata_tensor_get_desc(alone[i].out[k])));
+            release(alone[i].out, OUTPUTS);
+            release(together[i].out, OUTPUTS);
+        }
+        strata_program_unref(p);
+    }
+}
+
+typedef struct chain { /* requests that start each other */
+    strata_session *s;
+    strata_tensor  *in, *out[OUTPUTS];
+    int             left;
+    strata_status   status;
+    sem_t           over;
+} chain;
+
+static void next(void *user, strata_status status, const strata_error *err)
+{
+    (void)err;
+    chain *c  = user;
+    c->status = status;
+    if (status != STRATA_OK || --c->left == 0 || strata_session_submit(c->s, &c->in, c->out, next, c, NULL) != STRATA_OK)
+        sem_post(&c->over);
+}
+
+static void test_requests_in_the_background(void **state)
+{
+    (void)state;
+    for (int toys = 0; toys < 2; toys++) {
+        strata_error    err;
+        strata_program *p = program_of(branchy(1), &(strata_program_options){ .device = toys ? "toy" : NULL });
+        chain           c = { .in = input_of(p, 3), .left = 10 };
+        strata_tensor  *truth[OUTPUTS];
+        expected(1, 3, truth);
+        sem_init(&c.over, 0, 0);
+        assert_int_equal(strata_session_create(p, &c.s, &err), STRATA_OK);
+        assert_int_equal(strata_session_alloc_outputs(c.s, c.out, &err), STRATA_OK);
+        assert_int_equal(strata_session_submit(c.s, &c.in, c.out, next, &c, &err), STRATA_OK);
+        sem_wait(&c.over);
+        assert_int_equal(c.status, STRATA_OK);
+        assert_int_equal(c.left, 0);
+        for (int i = 0; i < OUTPUTS; i++)
+            assert_true(difference(truth[i], c.out[i]) < 1e-5);
+
+        if (toys) { /* a failing part ends the request with its error, and the session lives on */
+            toy_fails = true;
+            assert_int_equal(strata_session_run(c.s, &c.in, c.out, &err), STRATA_DEVICE);
+            assert_non_null(strstr(err.text, "the toy is lost"));
+            toy_fails = false;
+            assert_int_equal(strata_session_run(c.s, &c.in, c.out, &err), STRATA_OK);
+        }
+        /* destroying waits for what runs */
+        c.left = 1;
+        assert_int_equal(strata_session_submit(c.s, &c.in, c.out, next, &c, &err), STRATA_OK);
+        strata_session_destroy(c.s);
+        assert_int_equal(sem_trywait(&c.over), 0);
+        sem_destroy(&c.over);
+        strata_program_unref(p);
+        strata_tensor_unref(c.in);
+        release(c.out, OUTPUTS);
+        release(truth, OUTPUTS);
+    }
+}
+
+static void test_profile_and_plan(void **state)
+{
+    (void)state;
+    strata_error    err;
+    strata_session *s;
+    strata_program *p  = program_of(branchy(1), NULL);
+    strata_tensor  *in = input_of(p, 3), *out[OUTPUTS];
+    assert_int_equal(strata_session_create(p, &s, &err), STRATA_OK);
+    assert_int_equal(strata_session_alloc_outputs(s, out, &err), STRATA_OK);
+    strata_session_enable_profile(s, true);
+    assert_int_equal(strata_session_run(s, &in, out, &err), STRATA_OK);
+    double end = 0;
+    for (int i = 0; i < strata_session_step_count(s); i++) {
+        strata_step_profile step = strata_session_step(s, i);
+        assert_true(step.ms >= 0 && step.start_ms >= end - 1e-6 && step.bytes > 0);
+        end = step.start_ms + step.ms;
+    }
+    assert_true(end > 0);
+    char  *text = NULL;
+    size_t size;
+    FILE  *to = open_memstream(&text, &size);
+    assert_int_equal(strata_program_print(p, to, &err), STRATA_OK);
+    fclose(to);
+    assert_non_null(strstr(text, "# cpu conv2d."));
+    strata_graph *g; /* comments are no part of the meaning */
+    assert_int_equal(strata_graph_parse(ctx, "plan", text, size, &g, &err), STRATA_OK);
+    strata_graph_destroy(g);
+    free(text);
+    strata_session_destroy(s);
+    strata_program_unref(p);
+    strata_tensor_unref(in);
+    release(out, OUTPUTS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_second_backend),
+        cmocka_unit_test(test_wrong_devices),
+        cmocka_unit_test(test_wrong_tensors),
+        cmocka_unit_test(test_sessions_side_by_side),
+        cmocka_unit_test(test_requests_in_the_background),
+        cmocka_unit_test(test_profile_and_plan),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

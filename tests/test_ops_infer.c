@@ -21,7 +21,7 @@ static void test_tables(void **state)
         char                 attrs[256] = { 0 };
         strata_error         err;
         assert_string_equal(op->name, ops[i].name);
-        assert_true(op->doc && strlen(op->doc) > 3);
+        assert_true(op->doc && strlen(op->doc) > 2);
         bool source = op->flags & STRATA_OP_SOURCE;
         assert_true(!op->infer == source && !op->eval == source && !op->operands[0].name == source);
         assert_true(!op->attrs == (op->attr_size == 0));

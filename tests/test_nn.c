@@ -5,7 +5,8 @@
 #include "../graph/context.h"
 #include <strata/nn.h>
 
-static const strata_model_args input = { .batch = 2, .channels = 3, .height = 32, .width = 24, .classes = 10 };
+static const strata_model_args input = { .batch = 2, .channels = 3, .height = 32, .width = 24,
+                                         .classes = 10 };
 
 static strata_context *context; /* empty: models need no registry */
 
@@ -68,7 +69,8 @@ static void test_layers(void **state)
     want(g, "layer1.0.conv1.weight", &strata_op_param, "[8,3,3,3]");
     strata_node *n = want(g, "layer1.0.conv1", &strata_op_conv2d, "[2,8,16,12]");
     const strata_conv2d_attrs *c = n->attrs;
-    assert_true(c->stride[0] == 2 && c->stride[1] == 2 && c->dilation[0] == 1 && c->groups == 1 && c->pad[3] == 1);
+    assert_true(c->stride[0] == 2 && c->stride[1] == 2 && c->dilation[0] == 1);
+    assert_true(c->groups == 1 && c->pad[0] == 1 && c->pad[3] == 1);
     assert_ptr_equal(n->in[1], strata_graph_find(g, "layer1.0.conv1.weight"));
     assert_null(n->in[2]);
     assert_null(strata_graph_find(g, "layer1.0.conv1.bias"));
@@ -133,8 +135,8 @@ static void test_math(void **state)
     strata_graph *g = finish(b);
 
     strata_node *n = want(g, "max_pool", &strata_op_max_pool, "[2,3,16,12]");
-    const strata_pool_attrs *p = n->attrs;
-    assert_true(p->pad[0] == 0 && p->pad[1] == 0 && p->pad[2] == 1 && p->pad[3] == 1); /* more at bottom, right */
+    const strata_pool_attrs *p = n->attrs; /* pads more at the bottom and right */
+    assert_true(p->pad[0] == 0 && p->pad[1] == 0 && p->pad[2] == 1 && p->pad[3] == 1);
     n = want(g, "avg_pool", &strata_op_avg_pool, "[2,3,8,6]");
     p = n->attrs;
     assert_true(p->stride[0] == 2 && p->stride[1] == 2 && p->count_pad);
@@ -155,8 +157,8 @@ static void test_math(void **state)
     strata_graph_destroy(g);
 }
 
-/* TensorFlow's rule, said otherwise: ceil(size / stride) results; the last window ends where the padding ends, or
- * there is none and it ends inside; and an odd element goes to the end. */
+/* TensorFlow's rule, said otherwise: ceil(size / stride) results; the last window ends where the padding does,
+ * or there is none and it ends inside; and an odd element goes to the end. */
 static void test_same(void **state)
 {
     (void)state;

@@ -15,8 +15,8 @@ static int64_t places(int64_t size, int64_t reach, int64_t stride)
     return count;
 }
 
-/* Convolution as matrix products: x is copied into a padded image, its windows become the columns of one matrix
- * per group, and weight[group] times columns is the result. */
+/* Convolution as matrix products: x is copied into a padded image, its windows become the columns of one
+ * matrix per group, and weight[group] times columns is the result. */
 static double *conv_by_matrices(const op_run *r, const strata_conv2d_attrs *a)
 {
     const int64_t *x = r->in[0].desc.dim, *w = r->in[1].desc.dim, *y = r->n.desc.dim;
@@ -59,7 +59,8 @@ static void test_conv2d(void **state)
     (void)state;
     noise_seed();
     for (int round = 0; round < ROUNDS; round++) {
-        int groups = pick(1, 3), per_group = pick(1, 3), filters = pick(1, 3), kh = pick(1, 4), kw = pick(1, 4);
+        int groups = pick(1, 3), per_group = pick(1, 3), filters = pick(1, 3);
+        int kh = pick(1, 4), kw = pick(1, 4);
         strata_conv2d_attrs a = { .stride = { pick(1, 3), pick(1, 3) },
                                   .pad = { pick(0, 3), pick(0, 3), pick(0, 3), pick(0, 3) },
                                   .dilation = { pick(1, 2), pick(1, 3) }, .groups = groups };
@@ -252,7 +253,8 @@ static void test_global_avg_pool(void **state)
 
 /* ---- resize ---- */
 
-static const double *resized(op_run *r, int count, const float *row, int size, strata_resize_mode mode, bool align)
+static const double *resized(op_run *r, int count, const float *row, int size, strata_resize_mode mode,
+                             bool align)
 {
     static double wide[16];
     op_begin(r, &strata_op_resize, &(strata_resize_attrs){ { 1, size }, (int)mode, align });
@@ -280,7 +282,8 @@ static void test_resize_by_hand(void **state)
     /* floor(j * 3 / 5) = 0 0 1 1 2, floor(j * 5 / 3) = 0 1 3, floor(j * 3 / 7) = 0 0 0 1 1 2 2 */
     assert_row(resized(&r, 3, x3, 5, STRATA_RESIZE_NEAREST, false), (double[]){ 10, 10, 20, 20, 40 }, 5);
     assert_row(resized(&r, 5, x5, 3, STRATA_RESIZE_NEAREST, false), (double[]){ 0, 1, 3 }, 3);
-    assert_row(resized(&r, 3, x3, 7, STRATA_RESIZE_NEAREST, false), (double[]){ 10, 10, 10, 20, 20, 40, 40 }, 7);
+    assert_row(resized(&r, 3, x3, 7, STRATA_RESIZE_NEAREST, false),
+               (double[]){ 10, 10, 10, 20, 20, 40, 40 }, 7);
     /* half-pixel, 3 to 6: places -1/4 (clamped), 1/4, 3/4, 5/4, 7/4, 9/4 (clamped to the last) */
     assert_row(resized(&r, 3, x3, 6, STRATA_RESIZE_BILINEAR, false),
                (double[]){ 10, 12.5, 17.5, 25, 35, 40 }, 6);
@@ -336,7 +339,7 @@ static void test_resize(void **state)
 /* ---- Windows: what an op says of its receptive field against what moves when an element of x does ---- */
 
 typedef struct reach {
-    int64_t low[2], high[2]; /* first and last element of x that result element (i, j) reads; empty: low > high */
+    int64_t low[2], high[2]; /* first and last element of x that a result element reads; none: low > high */
 } reach;
 
 /* Every element of x in turn becomes large. The result's first map is compared with what it was. */
@@ -384,8 +387,9 @@ static void check_window(op_run *r)
             if (seen[k].low[d] > seen[k].high[d])
                 continue; /* all padding */
             if (seen[k].low[d] != fmax(low, 0) || seen[k].high[d] != fmin(high, (double)(x[2 + d] - 1)))
-                fail_msg("%s: axis %d: place %lld reads %lld..%lld, but its window is %g..%g", r->n.op->name, d,
-                         (long long)at, (long long)seen[k].low[d], (long long)seen[k].high[d], low, high);
+                fail_msg("%s: axis %d: place %lld reads %lld..%lld, but its window is %g..%g",
+                         r->n.op->name, d, (long long)at, (long long)seen[k].low[d],
+                         (long long)seen[k].high[d], low, high);
         }
     free(seen);
     op_end(r);

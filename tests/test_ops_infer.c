@@ -4,7 +4,7 @@
 
 #include <strata/nn.h>
 
-/* The tables themselves: names as in ops.def, docs, defaults inside their ranges, as many enum names as values. */
+/* The tables themselves: names as in ops.def, docs, defaults inside their ranges, a name per enum value. */
 static void test_tables(void **state)
 {
     (void)state;
@@ -270,7 +270,8 @@ static void test_shapes(void **state)
     op_begin(&r, &strata_op_reshape, &(strata_reshape_attrs){ { 2, { 3, 5 } } });
     OPERAND(&r, 2, 7);
     refused(&r, STRATA_SHAPE, "shape [3,5] does not hold the 14 elements of x [2,7]");
-    op_begin(&r, &strata_op_reshape, &(strata_reshape_attrs){ { 4, { 1 << 30, 1 << 30, 1 << 30, 1 << 30 } } });
+    const int64_t large = 1 << 30;
+    op_begin(&r, &strata_op_reshape, &(strata_reshape_attrs){ { 4, { large, large, large, large } } });
     OPERAND(&r, 2, 7);
     refused(&r, STRATA_SHAPE,
             "shape [1073741824,1073741824,1073741824,1073741824] does not hold the 14 elements of x [2,7]");

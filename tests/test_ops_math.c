@@ -132,15 +132,15 @@ static void test_activations(void **state)
         strata_act act;
         double     x, y;
     } cases[] = {
-        { STRATA_ACT_NONE, -1.5, -1.5 },     { STRATA_ACT_RELU, -2, 0 },       { STRATA_ACT_RELU, 2.5, 2.5 },
-        { STRATA_ACT_RELU6, -2, 0 },         { STRATA_ACT_RELU6, 5, 5 },       { STRATA_ACT_RELU6, 7, 6 },
-        { STRATA_ACT_HSIGMOID, -4, 0 },      { STRATA_ACT_HSIGMOID, 0, 0.5 },  { STRATA_ACT_HSIGMOID, 9, 1 },
-        { STRATA_ACT_HSIGMOID, 1.5, 0.75 },  { STRATA_ACT_HSWISH, -3, 0 },     { STRATA_ACT_HSWISH, 1, 2.0 / 3 },
-        { STRATA_ACT_HSWISH, 4, 4 },         { STRATA_ACT_SIGMOID, 0, 0.5 },   { STRATA_ACT_SIGMOID, -1000, 0 },
-        { STRATA_ACT_SIGMOID, 1000, 1 },     { STRATA_ACT_SIGMOID, 2, 0.88079707797788243 },
-        { STRATA_ACT_SILU, 2, 1.7615941559557649 },   { STRATA_ACT_SILU, -1000, 0 },
-        { STRATA_ACT_GELU, 1, 0.84119199060827676 },  { STRATA_ACT_GELU, -1, -0.15880800939172324 },
-        { STRATA_ACT_GELU, 0, 0 },           { STRATA_ACT_GELU, 100, 100 },    { STRATA_ACT_GELU, -100, 0 },
+        { STRATA_ACT_NONE, -1.5, -1.5 }, { STRATA_ACT_RELU, -2, 0 }, { STRATA_ACT_RELU, 2.5, 2.5 },
+        { STRATA_ACT_RELU6, -2, 0 }, { STRATA_ACT_RELU6, 5, 5 }, { STRATA_ACT_RELU6, 7, 6 },
+        { STRATA_ACT_HSIGMOID, -4, 0 }, { STRATA_ACT_HSIGMOID, 0, 0.5 }, { STRATA_ACT_HSIGMOID, 9, 1 },
+        { STRATA_ACT_HSIGMOID, 1.5, 0.75 }, { STRATA_ACT_HSWISH, -3, 0 }, { STRATA_ACT_HSWISH, 1, 2.0 / 3 },
+        { STRATA_ACT_HSWISH, 4, 4 }, { STRATA_ACT_SIGMOID, 0, 0.5 }, { STRATA_ACT_SIGMOID, -1000, 0 },
+        { STRATA_ACT_SIGMOID, 1000, 1 }, { STRATA_ACT_SIGMOID, 2, 0.88079707797788243 },
+        { STRATA_ACT_SILU, 2, 1.7615941559557649 }, { STRATA_ACT_SILU, -1000, 0 },
+        { STRATA_ACT_GELU, 1, 0.84119199060827676 }, { STRATA_ACT_GELU, -1, -0.15880800939172324 },
+        { STRATA_ACT_GELU, 0, 0 }, { STRATA_ACT_GELU, 100, 100 }, { STRATA_ACT_GELU, -100, 0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double y = strata_activate(cases[i].act, cases[i].x);

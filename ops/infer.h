@@ -1,7 +1,8 @@
 /* Rules that many ops share. Every infer function begins with strata_infer_operands (or is it), then applies
- * its own rules. It may rely on the core: required operands are there, attributes are in range, no dim is below 1
- * and no operand has more than INT64_MAX / 8 elements, so that small sums cannot overflow; and it may leave dims of
- * any size behind. Texts name the operand, the rule and both values; the core adds node and op. */
+ * its own rules. It may rely on the core: required operands are there, attributes are in range, no dim is
+ * below 1 and no operand has more than INT64_MAX / 8 elements, so that small sums cannot overflow. The core
+ * also refuses results that are too large. Texts name the operand, the rule and both values; node and op are
+ * added by the core. */
 #ifndef STRATA_OPS_INFER_H
 #define STRATA_OPS_INFER_H
 

@@ -236,8 +236,8 @@ static strata_status infer_pad(const strata_node *n, strata_tensor_desc *out, st
     STRATA_TRY(strata_infer_operands(n, out, err));
     if (a->before.count != out->rank || a->after.count != out->rank)
         return strata_fail(err, STRATA_SHAPE,
-                           "before and after must have an entry per dim of x: %d and %d vs %d", a->before.count,
-                           a->after.count, out->rank);
+                           "before and after must have an entry per dim of x: %d and %d vs %d",
+                           a->before.count, a->after.count, out->rank);
     for (int i = 0; i < out->rank; i++)
         out->dim[i] += a->before.at[i] + a->after.at[i];
     return STRATA_OK;

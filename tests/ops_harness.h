@@ -1,5 +1,5 @@
-/* One op at a time, without a graph: give it attributes and operands full of noise, let the core check and infer
- * it, evaluate it.
+/* One op at a time, without a graph: give it attributes and operands full of noise, let the core check and
+ * infer it, evaluate it.
  *
  *     op_run r;
  *     op_begin(&r, &strata_op_conv2d, &attrs);
@@ -22,7 +22,7 @@
 #include "../graph/graph.h"
 #include <strata/ops.h>
 
-/* ---- Noise: a fixed seed, or STRATA_TEST_SEED. cmocka prints it beside every test that draws from it. ---- */
+/* ---- Noise: from a fixed seed, or STRATA_TEST_SEED; every test that draws prints it. ---- */
 
 static uint64_t noise_state;
 

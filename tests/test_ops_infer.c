@@ -4,7 +4,7 @@
 
 #include <strata/nn.h>
 
-/* The tables themselves: names as in ops.def, docs, defaults inside their ranges, as many enum names as values. */
+/* The tables themselves: names as in ops.def, docs, defaults inside their ranges, a name per enum value. */
 static void test_tables(void **state)
 {
     (void)state;
@@ -21,7 +21,7 @@ static void test_tables(void **state)
         char                 attrs[256] = { 0 };
         strata_error         err;
         assert_string_equal(op->name, ops[i].name);
-        assert_true(op->doc && strlen(op->doc) > 3);
+        assert_true(op->doc && strlen(op->doc) > 2);
         bool source = op->flags & STRATA_OP_SOURCE;
         assert_true(!op->infer == source && !op->eval == source && !op->operands[0].name == source);
         assert_true(!op->attrs == (op->attr_size == 0));
@@ -270,7 +270,8 @@ static void test_shapes(void **state)
     op_begin(&r, &strata_op_reshape, &(strata_reshape_attrs){ { 2, { 3, 5 } } });
     OPERAND(&r, 2, 7);
     refused(&r, STRATA_SHAPE, "shape [3,5] does not hold the 14 elements of x [2,7]");
-    op_begin(&r, &strata_op_reshape, &(strata_reshape_attrs){ { 4, { 1 << 30, 1 << 30, 1 << 30, 1 << 30 } } });
+    const int64_t large = 1 << 30;
+    op_begin(&r, &strata_op_reshape, &(strata_reshape_attrs){ { 4, { large, large, large, large } } });
     OPERAND(&r, 2, 7);
     refused(&r, STRATA_SHAPE,
             "shape [1073741824,1073741824,1073741824,1073741824] does not hold the 14 elements of x [2,7]");

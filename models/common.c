@@ -9,6 +9,11 @@ int nn_make_divisible(double channels, int divisor)
     return rounded < 0.9 * channels ? rounded + divisor : rounded;
 }
 
+strata_node *nn_named_act(strata_builder *b, strata_node *x, const char *name, strata_act act)
+{
+    return strata_emit(b, strata_act_op(act), strata_scoped(b, name), NULL, x);
+}
+
 strata_node *nn_conv_bn_act_(strata_builder *b, strata_node *x, nn_sequence *seq, strata_act act,
                              nn_conv2d_args conv)
 {
@@ -21,10 +26,10 @@ strata_node *nn_conv_bn_act_(strata_builder *b, strata_node *x, nn_sequence *seq
     snprintf(name, sizeof name, "%d", seq->at++);
     x = nn_batch_norm(b, x, name, .epsilon = seq->epsilon);
 
-    if (act != STRATA_ACT_NONE)
-        NN_SCOPE(b, "%d", seq->at++)
-            x = nn_act(b, x, act);
-    return x;
+    if (act == STRATA_ACT_NONE)
+        return x;
+    snprintf(name, sizeof name, "%d", seq->at++);
+    return nn_named_act(b, x, name, act);
 }
 
 void nn_feature_last(strata_builder *b, strata_node *x, const nn_sequence *seq, int channels, int reduction)

@@ -21,6 +21,9 @@ typedef struct nn_sequence {
     double epsilon;
 } nn_sequence;
 
+/* An activation under a name of its own, as a member of a sequence. */
+strata_node *nn_named_act(strata_builder *b, strata_node *x, const char *name, strata_act act);
+
 /* Convolution, batch norm, activation (unless NONE) as the next two or three members of a sequence:
  *     x = nn_conv_bn_act(b, x, &seq, STRATA_ACT_RELU, out, kernel, .stride = 2, .pad = 1); */
 strata_node *nn_conv_bn_act_(strata_builder *b, strata_node *x, nn_sequence *seq, strata_act act,

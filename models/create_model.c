@@ -8,8 +8,8 @@ enum { MAX_BATCH = 1 << 16, MAX_CHANNELS = 1 << 12, MAX_SIDE = 1 << 15, MAX_CLAS
 static strata_status resolve(const char *what, int given, int deflt, int max, int *out, strata_error *err)
 {
     if (given < 0 || given > max)
-        return strata_fail(err, STRATA_INVALID, "%s is %d; give 1 to %d, or 0 for the model's %d", what, given,
-                           max, deflt);
+        return strata_fail(err, STRATA_INVALID, "the size '%s' is %d; give 1 to %d, or 0 for the model's %d", what,
+                           given, max, deflt);
     *out = given ? given : deflt;
     return STRATA_OK;
 }
@@ -26,10 +26,10 @@ strata_status strata_model_build(strata_context *ctx, const strata_model_def *de
     if (!args)
         args = &none;
     STRATA_TRY(resolve("batch", args->batch, 1, MAX_BATCH, &a.batch, err));
-    STRATA_TRY(resolve("number of channels", args->channels, record.channels, MAX_CHANNELS, &a.channels, err));
+    STRATA_TRY(resolve("channels", args->channels, record.channels, MAX_CHANNELS, &a.channels, err));
     STRATA_TRY(resolve("height", args->height, record.height, MAX_SIDE, &a.height, err));
     STRATA_TRY(resolve("width", args->width, record.width, MAX_SIDE, &a.width, err));
-    STRATA_TRY(resolve("number of classes", args->classes, def->classes, MAX_CLASSES, &a.classes, err));
+    STRATA_TRY(resolve("classes", args->classes, def->classes, MAX_CLASSES, &a.classes, err));
 
     STRATA_TRY(strata_builder_create(ctx, def->name, &b, err));
     def->build(b, def->config, &a);
@@ -47,14 +47,7 @@ strata_status strata_model_build(strata_context *ctx, const strata_model_def *de
 /* What is asked for; else all features when only features are wanted, the logits when not. */
 static strata_status select_outputs(strata_graph *g, const strata_create_options *o, strata_error *err)
 {
-    if (o->out_indices)
-        return strata_graph_select(g, o->out_indices, err);
-    if (!o->features_only)
-        return strata_graph_select(g, "logits", err);
-    if (strata_graph_feature_count(g) == 0)
-        return strata_fail(err, STRATA_NOT_FOUND, "%s has no features; leave out features_only",
-                           strata_graph_name(g));
-    return strata_graph_select(g, NULL, err);
+    return strata_graph_select(g, o->out_indices || o->features_only ? o->out_indices : "logits", err);
 }
 
 static strata_status load_weights(strata_context *ctx, strata_graph *g, const strata_create_options *o,

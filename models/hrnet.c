@@ -126,7 +126,7 @@ static void build(strata_builder *b, const void *config, const strata_model_args
 
 #define MODEL(id, text, width)                                                                     \
     { .name = #id, .family = "hrnet", .doc = text, .build = build,                                 \
-      .config = &(const hrnet_config){ width }, .input = IMAGENET_DEFAULT_INPUT,             \
+      .config = &(const hrnet_config){ width }, .input = IMAGENET_DEFAULT_INPUT,                   \
       .classes = 1000, .has_features = true }
 
 const strata_model_def strata_models_hrnet[] = {

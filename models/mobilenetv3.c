@@ -80,8 +80,7 @@ static void build(strata_builder *b, const void *config, const strata_model_args
     x = nn_mean_vector(b, x);
     NN_SCOPE(b, "classifier") {
         x = nn_dense(b, x, "0", nn_make_divisible(cfg->last * cfg->alpha, 8));
-        NN_SCOPE(b, "1")
-            x = nn_hswish(b, x);
+        x = nn_named_act(b, x, "1", STRATA_ACT_HSWISH);
         x = nn_dense(b, x, "3", args->classes);
     }
     nn_output(b, x, "logits");

@@ -66,7 +66,7 @@ static void build(strata_builder *b, const void *config, const strata_model_args
 
 #define MODEL(id, text, width)                                                                     \
     { .name = #id, .family = "rexnet", .doc = text, .build = build,                                \
-      .config = &(const double){ width }, .input = IMAGENET_INPUT(224, STRATA_BICUBIC, 0.875),\
+      .config = &(const double){ width }, .input = IMAGENET_INPUT(224, STRATA_BICUBIC, 0.875),     \
       .classes = 1000, .has_features = true }
 
 const strata_model_def strata_models_rexnet[] = {

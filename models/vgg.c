@@ -5,7 +5,8 @@
  * its position in the sequence as in MindCV's other sequential models.
  *
  * The classifier multiplies a flattened map of 7x7. An input whose last map has another size (224 to 255
- * pixels give 7) has no classifier: the features are all there, the output "logits" is not. */
+ * pixels give 7) has no classifier: the features are all there, the output "logits" is not. The last feature
+ * is the graph's output then. */
 #include "common.h"
 
 typedef struct vgg_config {
@@ -15,9 +16,18 @@ typedef struct vgg_config {
 static strata_node *hidden(strata_builder *b, strata_node *x, const char *dense, const char *relu)
 {
     x = nn_dense(b, x, dense, 4096);
-    NN_SCOPE(b, "%s", relu)
-        x = nn_relu(b, x);
-    return x;
+    return nn_named_act(b, x, relu, STRATA_ACT_RELU);
+}
+
+static void head(strata_builder *b, strata_node *x, int classes)
+{
+    NN_SCOPE(b, "classifier") {
+        x = nn_flatten(b, nn_max_pool(b, x, 2));
+        x = hidden(b, x, "0", "1");
+        x = hidden(b, x, "3", "4");
+        x = nn_dense(b, x, "6", classes);
+        nn_output(b, x, "logits");
+    }
 }
 
 static void build(strata_builder *b, const void *config, const strata_model_args *args)
@@ -29,31 +39,26 @@ static void build(strata_builder *b, const void *config, const strata_model_args
 
     strata_node *x = nn_image(b, args);
     for (int s = 0; s < 5; s++) {
+        if (s > 0)
+            NN_SCOPE(b, "features.%d", at++)
+                x = nn_max_pool(b, x, 2);
         for (int i = 0; i < cfg->depth[s]; i++) {
             snprintf(name, sizeof name, "features.%d", at++);
             x = nn_conv2d(b, x, name, width[s], 3, .pad = 1);
-            NN_SCOPE(b, "features.%d", at++)
-                x = nn_relu(b, x);
+            snprintf(name, sizeof name, "features.%d", at++);
+            x = nn_named_act(b, x, name, STRATA_ACT_RELU);
         }
-        snprintf(name, sizeof name, "features.%d", at - 1);
         nn_feature(b, x, name, width[s], 1 << s);
-        NN_SCOPE(b, "features.%d", at++)
-            x = nn_max_pool(b, x, 2);
     }
-
-    if (nn_height(x) == 7 && nn_width(x) == 7)
-        NN_SCOPE(b, "classifier") {
-            x = nn_flatten(b, x);
-            x = hidden(b, x, "0", "1");
-            x = hidden(b, x, "3", "4");
-            x = nn_dense(b, x, "6", args->classes);
-            nn_output(b, x, "logits");
-        }
+    if (nn_height(x) / 2 == 7 && nn_width(x) / 2 == 7)
+        head(b, x, args->classes);
+    else
+        nn_output(b, x, name);
 }
 
 #define MODEL(id, text, ...)                                                                       \
     { .name = #id, .family = "vgg", .doc = text, .build = build,                                   \
-      .config = &(const vgg_config){ __VA_ARGS__ }, .input = IMAGENET_DEFAULT_INPUT,         \
+      .config = &(const vgg_config){ __VA_ARGS__ }, .input = IMAGENET_DEFAULT_INPUT,               \
       .classes = 1000, .has_features = true }
 
 const strata_model_def strata_models_vgg[] = {

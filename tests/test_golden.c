@@ -1,0 +1,55 @@
+/* The whole way, from graph to kernels, against MindCV's own numbers (see golden.h): every golden file, with
+ * the default passes on the CPU. A table of the worst error per file is printed.
+ *
+ * Arguments: names of files to check instead of all, for work on one model. */
+#include <dirent.h>
+
+#include "golden.h"
+
+enum { MAX_FILES = 128 };
+
+static void run(strata_context *ctx, const golden *g, strata_tensor **out)
+{
+    strata_error    err = { 0 };
+    strata_graph   *graph = build_golden(ctx, g);
+    strata_tensor  *input = golden_input(g);
+    strata_program *program;
+    strata_session *session;
+
+    OK(strata_program_create(graph, NULL, &program, &err));
+    OK(strata_session_create(program, &session, &err));
+    OK(strata_session_alloc_outputs(session, out, &err));
+    OK(strata_session_run(session, &input, out, &err));
+    strata_session_destroy(session);
+    strata_program_unref(program);
+    strata_tensor_unref(input);
+}
+
+static void matches_mindcv(void **state) { check_golden(*state, run); }
+
+static int is_golden(const struct dirent *e)
+{
+    const char *dot = strrchr(e->d_name, '.');
+    return dot && strcmp(dot, ".golden") == 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct CMUnitTest tests[MAX_FILES];
+    struct dirent   **entry = NULL;
+    int               count = argc > 1 ? argc - 1 : scandir(GOLDEN_FOLDER, &entry, is_golden, alphasort);
+
+    if (count < 1 || count > MAX_FILES) {
+        fprintf(stderr, "%s: %d files\n", GOLDEN_FOLDER, count);
+        return 1;
+    }
+    for (int i = 0; i < count; i++) {
+        char *name = argc > 1 ? argv[i + 1] : entry[i]->d_name;
+        tests[i] = (struct CMUnitTest){ name, matches_mindcv, NULL, NULL, name };
+    }
+    int failed = _cmocka_run_group_tests("golden", tests, (size_t)count, NULL, NULL);
+    for (int i = 0; entry && i < count; i++)
+        free(entry[i]);
+    free(entry);
+    return failed;
+}

@@ -40,17 +40,6 @@ static strata_status window_prepare(strata_step *s, strata_error *err)
     return STRATA_OK;
 }
 
-/* How many of the window's elements count: those in the map, and with count_pad those of the padding too. */
-static int64_t counted(const pool_job *job, int64_t top, int64_t left, int64_t inside)
-{
-    const strata_pool_attrs *a = &job->attrs;
-    if (!a->count_pad)
-        return inside;
-    int64_t bottom = cpu_min(top + a->kernel[0], job->h + a->pad[2]);
-    int64_t right = cpu_min(left + a->kernel[1], job->w + a->pad[3]);
-    return (bottom - top) * (right - left);
-}
-
 static void window_item(void *arg, int item, int slot)
 {
     const pool_job *job = arg;
@@ -59,6 +48,7 @@ static void window_item(void *arg, int item, int slot)
     int64_t c = job->channels, image = item / job->bands, first = item % job->bands * job->rows;
     const float *x = job->frame->in[0].data + image * job->h * job->w * c;
     float *y = job->frame->out.data + (image * job->oh + first) * job->ow * c;
+    int area = a->kernel[0] * a->kernel[1];
     const float **window = (const float **)(void *)cpu_scratch(job->frame, slot, job->slot_bytes);
 
     for (int64_t oy = first; oy < cpu_min(first + job->rows, job->oh); oy++) {
@@ -74,7 +64,7 @@ static void window_item(void *arg, int item, int slot)
             if (job->max)
                 simd->max_rows(y, window, count, c);
             else
-                simd->sum_rows(y, window, count, c, 1.0f / (float)counted(job, top, left, count));
+                simd->sum_rows(y, window, count, c, 1.0f / (float)(a->count_pad ? area : count));
         }
     }
 }

@@ -1,11 +1,12 @@
 /* k_softmax.c: softmax over one dimension: e^(x - max) / sum of e^(x - max).
  *
  * A value is seen as [outer][axis][inner] in the order it lies. With inner > 1 neighbouring columns go through the
- * registers side by side; with inner = 1 each row is a vector of its own.
+ * registers side by side; with inner = 1 each row is a vector of its own. Rank-4 values are taken in NCHW: softmax is
+ * found between reshapes and transposes (split attention), which speak of that order.
  */
 #include "loops.h"
 
-enum { ITEM_ELEMENTS = 8192 };
+enum { ITEM_ELEMENTS = 8192, LINE = 16 /* columns at a time, at least: a cache line */ };
 
 typedef struct softmax_job {
     const cpu_simd *simd;
@@ -45,17 +46,16 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
     (void)err;
     const strata_softmax_attrs *a = s->node->attrs;
     const strata_tensor_desc *d = f->out.desc;
-    int axis = a->axis < 0 ? a->axis + d->rank : a->axis;
     int64_t step[STRATA_MAX_RANK];
     cpu_steps(d, step);
-    softmax_job job = { .simd = s->device->simd, .dst = f->out.data, .x = f->in[0].data, .axis = d->dim[axis],
-                        .inner = step[axis] };
+    softmax_job job = { .simd = s->device->simd, .dst = f->out.data, .x = f->in[0].data, .axis = d->dim[a->axis],
+                        .inner = step[a->axis] };
     job.outer = strata_count(d) / (job.axis * job.inner);
     if (job.inner == 1) {
         job.outer_per_item = cpu_units_per_item(job.outer, job.axis, ITEM_ELEMENTS);
         cpu_parallel(s, cpu_ceil_div(job.outer, job.outer_per_item), row_item, &job);
     } else {
-        job.inner_per_item = cpu_units_per_item(job.inner, job.axis, ITEM_ELEMENTS);
+        job.inner_per_item = cpu_min(job.inner, cpu_ceil_div(ITEM_ELEMENTS / LINE, job.axis) * LINE);
         job.inner_items = cpu_ceil_div(job.inner, job.inner_per_item);
         cpu_parallel(s, job.outer * job.inner_items, column_item, &job);
     }
@@ -63,5 +63,5 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 }
 
 const strata_kernel_def cpu_kernel_softmax = {
-    .name = "softmax.columns", .op = &strata_op_softmax, .layouts = CPU_ANY_LAYOUT, .in_place = true, .accepts = accepts,
+    .name = "softmax.columns", .op = &strata_op_softmax, .layouts = 1 << STRATA_NCHW, .in_place = true, .accepts = accepts,
     .emit = emit };

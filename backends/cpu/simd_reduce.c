@@ -34,22 +34,27 @@ void SIMD(gemv)(float *y, const float *w, const float *x, const float *bias, int
     SIMD(finish)(y, outputs, 1, outputs, bias, NULL, 0, act);
 }
 
+/* max2 may lose a value that is not a number when a number follows: `poison` remembers it as all bits set, which is
+ * not a number either. */
+INLINE vec max_column(const float *const *rows, int count, int64_t i, int some)
+{
+    vec m = splat(-INFINITY);
+    bits poison = { 0 };
+    for (int r = 0; r < count; r++) {
+        vec v = some == LANES ? load(rows[r] + i) : load_some(rows[r] + i, some);
+        m = max2(m, v);
+        poison |= (bits)(v != v);
+    }
+    return (vec)((bits)m | poison);
+}
+
 void SIMD(max_rows)(float *dst, const float *const *rows, int count, int64_t n)
 {
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        vec m = load(rows[0] + i);
-        for (int r = 1; r < count; r++)
-            m = max2(m, load(rows[r] + i));
-        store(dst + i, m);
-    }
-    int rest = (int)(n - i);
-    if (rest != 0) {
-        vec m = load_some(rows[0] + i, rest);
-        for (int r = 1; r < count; r++)
-            m = max2(m, load_some(rows[r] + i, rest));
-        store_some(dst + i, m, rest);
-    }
+    for (; i + LANES <= n; i += LANES)
+        store(dst + i, max_column(rows, count, i, LANES));
+    if (i < n)
+        store_some(dst + i, max_column(rows, count, i, (int)(n - i)), (int)(n - i));
 }
 
 void SIMD(sum_rows)(float *dst, const float *const *rows, int count, int64_t n, float scale)

@@ -10,9 +10,13 @@ enum { FLAT_ITEM = 16384, GATHER = 256 };
 /* ---- One operand -------------------------------------------------------------------------------- */
 
 typedef struct flat_job {
-    const strata_step  *step;
-    const strata_frame *frame;
-    int64_t             count;
+    const cpu_simd *simd;
+    float          *dst;
+    const float    *x;
+    int64_t         count;
+    strata_act      act;   /* what act_item does */
+    cpu_unary_op    op;    /* what unary_item does */
+    float           value;
 } flat_job;
 
 static int64_t flat_range(const flat_job *job, int item, int64_t *n)
@@ -22,10 +26,14 @@ static int64_t flat_range(const flat_job *job, int item, int64_t *n)
     return first;
 }
 
-static void run_flat(const strata_step *s, const strata_frame *f, cpu_pool_fn fn)
+static strata_status run_flat(const strata_step *s, const strata_frame *f, flat_job job, cpu_pool_fn fn)
 {
-    flat_job job = { s, f, strata_count(f->out.desc) };
+    job.simd = s->device->simd;
+    job.dst = f->out.data;
+    job.x = f->in[0].data;
+    job.count = strata_count(f->out.desc);
     cpu_parallel(s, cpu_ceil_div(job.count, FLAT_ITEM), fn, &job);
+    return STRATA_OK;
 }
 
 /* Constants keep row-major order, so an operand that is one may lie otherwise than the result. */
@@ -39,15 +47,13 @@ static void act_item(void *arg, int item, int slot)
     (void)slot;
     const flat_job *job = arg;
     int64_t n, first = flat_range(job, item, &n);
-    job->step->device->simd->activate(job->frame->out.data + first, job->frame->in[0].data + first, n,
-                                      strata_op_act(job->step->node->op));
+    job->simd->activate(job->dst + first, job->x + first, n, job->act);
 }
 
 static strata_status act_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;
-    run_flat(s, f, act_item);
-    return STRATA_OK;
+    return run_flat(s, f, (flat_job){ .act = strata_op_act(s->node->op) }, act_item);
 }
 
 #define XX(enumname, act)                                                                          \
@@ -57,53 +63,55 @@ static strata_status act_emit(const strata_step *s, const strata_frame *f, strat
 STRATA_ACT_MAP(XX)
 #undef XX
 
-static void unary(const flat_job *job, int item, cpu_unary_op op, double value)
+static void unary_item(void *arg, int item, int slot)
 {
+    (void)slot;
+    const flat_job *job = arg;
     int64_t n, first = flat_range(job, item, &n);
-    job->step->device->simd->unary(job->frame->out.data + first, job->frame->in[0].data + first, n, op, (float)value);
+    job->simd->unary(job->dst + first, job->x + first, n, job->op, job->value);
 }
 
-static void neg_item(void *arg, int item, int slot)
+static strata_status neg_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
-    (void)slot;
-    unary(arg, item, CPU_NEG, 0);
+    (void)err;
+    return run_flat(s, f, (flat_job){ .op = CPU_NEG }, unary_item);
 }
 
-static void rsqrt_item(void *arg, int item, int slot)
+static strata_status rsqrt_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
-    (void)slot;
-    unary(arg, item, CPU_RSQRT, 0);
+    (void)err;
+    return run_flat(s, f, (flat_job){ .op = CPU_RSQRT }, unary_item);
 }
 
-static void add_scalar_item(void *arg, int item, int slot)
+static strata_status add_scalar_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
-    (void)slot;
-    const flat_job *job = arg;
-    unary(job, item, CPU_ADD_SCALAR, ((const strata_scalar_attrs *)job->step->node->attrs)->value);
+    (void)err;
+    const strata_scalar_attrs *a = s->node->attrs;
+    return run_flat(s, f, (flat_job){ .op = CPU_ADD_SCALAR, .value = (float)a->value }, unary_item);
 }
 
-static void mul_scalar_item(void *arg, int item, int slot)
+static strata_status mul_scalar_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
-    (void)slot;
-    const flat_job *job = arg;
-    unary(job, item, CPU_MUL_SCALAR, ((const strata_scalar_attrs *)job->step->node->attrs)->value);
+    (void)err;
+    const strata_scalar_attrs *a = s->node->attrs;
+    return run_flat(s, f, (flat_job){ .op = CPU_MUL_SCALAR, .value = (float)a->value }, unary_item);
 }
 
-#define UNARY(op)                                                                                       \
-    static strata_status op##_emit(const strata_step *s, const strata_frame *f, strata_error *err)      \
-    {                                                                                                   \
-        (void)err;                                                                                      \
-        run_flat(s, f, op##_item);                                                                      \
-        return STRATA_OK;                                                                               \
-    }                                                                                                   \
-    const strata_kernel_def cpu_kernel_##op = { .name = #op ".flat", .op = &strata_op_##op,             \
-                                                .layouts = CPU_ANY_LAYOUT, .in_place = true,            \
-                                                .accepts = not_constant, .emit = op##_emit };
-UNARY(neg)
-UNARY(rsqrt)
-UNARY(add_scalar)
-UNARY(mul_scalar)
-#undef UNARY
+const strata_kernel_def cpu_kernel_neg = {
+    .name = "neg.flat", .op = &strata_op_neg, .layouts = CPU_ANY_LAYOUT, .in_place = true, .accepts = not_constant,
+    .emit = neg_emit };
+
+const strata_kernel_def cpu_kernel_rsqrt = {
+    .name = "rsqrt.flat", .op = &strata_op_rsqrt, .layouts = CPU_ANY_LAYOUT, .in_place = true, .accepts = not_constant,
+    .emit = rsqrt_emit };
+
+const strata_kernel_def cpu_kernel_add_scalar = {
+    .name = "add_scalar.flat", .op = &strata_op_add_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .accepts = not_constant, .emit = add_scalar_emit };
+
+const strata_kernel_def cpu_kernel_mul_scalar = {
+    .name = "mul_scalar.flat", .op = &strata_op_mul_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .accepts = not_constant, .emit = mul_scalar_emit };
 
 /* ---- Two operands ------------------------------------------------------------------------------- */
 
@@ -151,7 +159,7 @@ static void binary_item(void *arg, int item, int slot)
         }
 }
 
-static void run_binary(const strata_step *s, const strata_frame *f, cpu_binary_op op)
+static strata_status run_binary(const strata_step *s, const strata_frame *f, cpu_binary_op op)
 {
     const strata_binary_attrs *a = s->node->attrs;
     const strata_tensor_desc *d = f->out.desc;
@@ -163,22 +171,35 @@ static void run_binary(const strata_step *s, const strata_frame *f, cpu_binary_o
                        .act = (strata_act)a->act };
     cpu_loops_init(&job.loops, d->rank, d->dim, 3, (const int64_t(*)[STRATA_MAX_RANK])step);
     cpu_parallel(s, job.loops.items, binary_item, &job);
+    return STRATA_OK;
 }
 
-#define BINARY(op, code)                                                                                \
-    static strata_status op##_emit(const strata_step *s, const strata_frame *f, strata_error *err)      \
-    {                                                                                                   \
-        (void)err;                                                                                      \
-        run_binary(s, f, code);                                                                         \
-        return STRATA_OK;                                                                               \
-    }                                                                                                   \
-    const strata_kernel_def cpu_kernel_##op = { .name = #op ".rows", .op = &strata_op_##op,             \
-                                                .layouts = CPU_ANY_LAYOUT, .in_place = true,            \
-                                                .emit = op##_emit };
-BINARY(add, CPU_ADD)
-BINARY(sub, CPU_SUB)
-BINARY(mul, CPU_MUL)
-#undef BINARY
+static strata_status add_emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    (void)err;
+    return run_binary(s, f, CPU_ADD);
+}
+
+static strata_status sub_emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    (void)err;
+    return run_binary(s, f, CPU_SUB);
+}
+
+static strata_status mul_emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    (void)err;
+    return run_binary(s, f, CPU_MUL);
+}
+
+const strata_kernel_def cpu_kernel_add = {
+    .name = "add.rows", .op = &strata_op_add, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = add_emit };
+
+const strata_kernel_def cpu_kernel_sub = {
+    .name = "sub.rows", .op = &strata_op_sub, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = sub_emit };
+
+const strata_kernel_def cpu_kernel_mul = {
+    .name = "mul.rows", .op = &strata_op_mul, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = mul_emit };
 
 /* ---- partial_add ---------------------------------------------------------------------------------- */
 

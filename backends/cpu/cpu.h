@@ -1,0 +1,69 @@
+/* cpu.h: what the files of the CPU backend share: the device, and the helpers that its kernels are built from.
+ *
+ * Rank-4 values lie as NHWC wherever a kernel has a choice: every channel loop is then contiguous, a 1x1
+ * convolution is a plain matrix product, and concat, squeeze-excite and layer norm become loops over rows.
+ *
+ * Results are the same bits for any batch size and any number of threads: kernels cut their work into items by the
+ * geometry of one image only, and every sum is taken in an order that depends on nothing else.
+ */
+#ifndef STRATA_CPU_H
+#define STRATA_CPU_H
+
+#include "pool.h"
+#include "simd.h"
+
+#include <strata/ops.h>
+
+struct strata_device {
+    cpu_pool       *pool;
+    const cpu_simd *simd;
+    int             threads;
+};
+
+extern const strata_backend_def strata_backend_cpu;
+
+/* cpu_kernel_NAME: every kernel row of kernels.def. */
+#define KERNEL(name) extern const strata_kernel_def cpu_kernel_##name;
+#include "kernels.def"
+#undef KERNEL
+
+enum { CPU_NHWC = 1 << STRATA_NHWC, CPU_ANY_LAYOUT = 1 << STRATA_NHWC | 1 << STRATA_NCHW };
+
+static inline int64_t cpu_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t cpu_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t cpu_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Runs fn over `count` items on the device's pool. count is at most INT_MAX. */
+static inline void cpu_parallel(const strata_step *s, int64_t count, cpu_pool_fn fn, void *arg)
+{
+    cpu_pool_run(s->device->pool, (int)count, fn, arg);
+}
+
+/* The workspace of `slot` when each thread has bytes_per_slot (a multiple of 64). */
+static inline float *cpu_scratch(const strata_frame *f, int slot, size_t bytes_per_slot)
+{
+    return (float *)(void *)((char *)f->workspace.data + (size_t)slot * bytes_per_slot);
+}
+
+static inline size_t cpu_round64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+/* Memory for packed weights, aligned to 64: into s->state, counted in s->state_bytes. */
+strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err);
+void          cpu_release_state(strata_step *s);
+
+/* Work on rows of the innermost dimension: images, rows and channels of a value in the order they lie. A rank-2
+ * value counts as maps of one pixel. */
+typedef struct cpu_map {
+    int64_t images, pixels, channels;
+} cpu_map;
+cpu_map cpu_map_of(const strata_tensor_desc *d);
+/* Whether the value lies as [image][pixel][channel]: NHWC, or rank 2, or maps of one pixel. */
+bool cpu_channels_last(const strata_tensor_desc *d);
+
+/* Cuts `total` units of `cost` elements each into items of about `target` elements: how many units an item has. */
+static inline int64_t cpu_units_per_item(int64_t total, int64_t cost, int64_t target)
+{
+    return cpu_max(1, cpu_min(total, target / cpu_max(1, cost)));
+}
+
+#endif

@@ -1,0 +1,202 @@
+/* pool.c: the claim-based thread pool of pool.h.
+ *
+ * A pool has a few places for jobs. A place holds a ticket, the number of items not claimed yet, under a
+ * generation that changes with every job: (generation << 32) | left. A claim is a compare-and-swap that takes
+ * one off. Whoever claimed may read the job's other fields, for the caller cannot leave before that item
+ * is counted in `done`; whoever failed to claim has read nothing but the ticket. So no lock is needed, and
+ * a job may live on its caller's stack. The generation keeps a slow compare-and-swap from succeeding on a later
+ * job whose ticket happens to look the same.
+ *
+ * Idle workers spin for some tens of microseconds, the gap between two steps of a network, then sleep on a
+ * condition variable. `posted` counts jobs: a worker sleeps only while it still has the value read before it
+ * looked for work, and a caller that sees no sleeper after raising it need not take the lock. Both sides
+ * write first and read the other's word second with sequential consistency, so at least one of them sees the other.
+ */
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum {
+    PLACES = 8,          /* jobs at once that workers can see; further callers do their jobs alone */
+    SPINS_IDLE = 2000,   /* looks for work before a worker sleeps */
+    SPINS_FINISH = 2000, /* looks at `done` before the caller offers its processor to somebody else */
+};
+
+typedef struct place {
+    _Alignas(64) _Atomic uint64_t ticket; /* on a cache line of its own: it is what threads fight for */
+    _Alignas(64) atomic_int done;
+    atomic_bool taken;
+    int         count; /* from here: written by the caller before the ticket, read after a claim */
+    cpu_pool_fn fn;
+    void       *arg;
+} place;
+
+typedef struct worker {
+    cpu_pool *pool;
+    pthread_t thread;
+    int       slot;
+} worker;
+
+struct cpu_pool {
+    place           places[PLACES];
+    _Atomic uint64_t posted;
+    atomic_int      sleepers;
+    atomic_bool     quit;
+    pthread_mutex_t mutex;
+    pthread_cond_t  wake;
+    int             threads; /* workers and the caller */
+    worker         *workers; /* threads - 1 */
+};
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* The item claimed, counted from the end of the job, or 0 when there is none. */
+static uint32_t claim(place *p)
+{
+    uint64_t t = atomic_load_explicit(&p->ticket, memory_order_relaxed);
+    while ((uint32_t)t != 0)
+        if (atomic_compare_exchange_weak_explicit(&p->ticket, &t, t - 1, memory_order_acquire, memory_order_relaxed))
+            return (uint32_t)t;
+    return 0;
+}
+
+/* Works at a job until nothing is left to claim. */
+static bool help(place *p, int slot)
+{
+    int finished = 0;
+    for (uint32_t left; (left = claim(p)) != 0; finished++)
+        p->fn(p->arg, p->count - (int)left, slot);
+    if (finished != 0)
+        atomic_fetch_add_explicit(&p->done, finished, memory_order_release);
+    return finished != 0;
+}
+
+static void sleep_until_posted(cpu_pool *pool, uint64_t seen)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (atomic_load(&pool->posted) == seen && !atomic_load(&pool->quit))
+        pthread_cond_wait(&pool->wake, &pool->mutex);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void *work(void *arg)
+{
+    worker *w = arg;
+    cpu_pool *pool = w->pool;
+    int spins = 0;
+    while (!atomic_load_explicit(&pool->quit, memory_order_relaxed)) {
+        uint64_t seen = atomic_load(&pool->posted);
+        bool found = false;
+        for (int i = 0; i < PLACES; i++) /* each worker begins elsewhere, so that callers get equal help */
+            found |= help(&pool->places[(i + w->slot) % PLACES], w->slot);
+        if (found) {
+            spins = 0;
+        } else if (++spins < SPINS_IDLE) {
+            relax();
+        } else {
+            sleep_until_posted(pool, seen);
+            spins = 0;
+        }
+    }
+    return NULL;
+}
+
+static place *take_place(cpu_pool *pool)
+{
+    for (int i = 0; i < PLACES; i++)
+        if (!atomic_load_explicit(&pool->places[i].taken, memory_order_relaxed) &&
+            !atomic_exchange_explicit(&pool->places[i].taken, true, memory_order_acquire))
+            return &pool->places[i];
+    return NULL;
+}
+
+void cpu_pool_run(cpu_pool *pool, int count, cpu_pool_fn fn, void *arg)
+{
+    place *p = count > 1 && pool->threads > 1 ? take_place(pool) : NULL;
+    if (p == NULL) {
+        for (int i = 0; i < count; i++)
+            fn(arg, i, 0);
+        return;
+    }
+    p->count = count;
+    p->fn = fn;
+    p->arg = arg;
+    atomic_store_explicit(&p->done, 0, memory_order_relaxed);
+    uint64_t generation = (atomic_load_explicit(&p->ticket, memory_order_relaxed) >> 32) + 1;
+    atomic_store_explicit(&p->ticket, generation << 32 | (uint32_t)count, memory_order_release);
+
+    atomic_fetch_add(&pool->posted, 1);
+    if (atomic_load(&pool->sleepers) != 0) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+
+    help(p, 0);
+    for (int spins = 0; atomic_load_explicit(&p->done, memory_order_acquire) < count; spins++) {
+        if (spins < SPINS_FINISH)
+            relax();
+        else
+            sched_yield();
+    }
+    atomic_store_explicit(&p->taken, false, memory_order_release);
+}
+
+int cpu_pool_threads(const cpu_pool *pool)
+{
+    return pool->threads;
+}
+
+strata_status cpu_pool_create(int threads, cpu_pool **out, strata_error *err)
+{
+    *out = NULL;
+    cpu_pool *pool = aligned_alloc(64, sizeof *pool);
+    if (pool == NULL)
+        return strata_fail(err, STRATA_NOMEM, "cpu: no memory for a thread pool");
+    *pool = (cpu_pool){ .threads = 1 };
+    pool->workers = calloc((size_t)threads, sizeof *pool->workers);
+    if (pool->workers == NULL) {
+        free(pool);
+        return strata_fail(err, STRATA_NOMEM, "cpu: no memory for %d threads", threads);
+    }
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    /* `threads` is read by callers only, so it may grow while the first workers are looking for work. */
+    for (int i = 1; i < threads; i++) {
+        worker *w = &pool->workers[i - 1];
+        *w = (worker){ .pool = pool, .slot = i };
+        if (pthread_create(&w->thread, NULL, work, w) != 0)
+            break;
+        pool->threads++;
+    }
+    *out = pool;
+    return STRATA_OK;
+}
+
+void cpu_pool_destroy(cpu_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->quit, true);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
+    for (int i = 0; i + 1 < pool->threads; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool->workers);
+    free(pool);
+}

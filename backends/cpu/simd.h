@@ -1,0 +1,96 @@
+/* simd.h: the inner loops of the CPU backend, compiled once per instruction set.
+ *
+ * simd_*.c are plain C on the compiler's vector types; meson builds them for the baseline of the target and, on
+ * x86-64, for AVX2 with FMA and for AVX-512. The device takes the best table that the processor can run.
+ * All pointers may be unaligned unless said otherwise. Rows may not overlap, except that dst may equal a source.
+ */
+#ifndef STRATA_CPU_SIMD_H
+#define STRATA_CPU_SIMD_H
+
+#include <strata/ops.h>
+
+typedef enum cpu_binary_op { CPU_ADD, CPU_SUB, CPU_MUL } cpu_binary_op;
+typedef enum cpu_unary_op { CPU_NEG, CPU_RSQRT, CPU_ADD_SCALAR, CPU_MUL_SCALAR } cpu_unary_op;
+
+/* An operand of binary: element (r, i) is at data[r * row_step + i * step], step 0 or 1. */
+typedef struct cpu_rows {
+    const float *data;
+    ptrdiff_t    row_step;
+    int          step;
+} cpu_rows;
+
+/* A row of results of a depthwise convolution, for the channels of one block. */
+typedef struct cpu_depthwise_row {
+    const float *x;       /* channel 0 of the block, at the first tap row that lies in the map and column 0 */
+    ptrdiff_t    x_row, x_pixel; /* floats from tap row to tap row (dilation included), and from pixel to pixel */
+    int          width;   /* of the map */
+    const float *weight;  /* [tap rows that lie in the map][kw][cpu_simd.block], aligned to 64 */
+    const float *bias;    /* [cpu_simd.block] */
+    float       *y;
+    ptrdiff_t    y_pixel;
+    int          pixels, channels; /* results in the row; valid channels of the block */
+    int          tap_rows, kw, stride, dilation, left; /* across: stride, dilation, padding */
+    strata_act   act;
+} cpu_depthwise_row;
+
+/* A tile of an implicit matrix product: up to CPU_TILE_ROWS rows, one panel of cpu_simd.block columns. */
+enum { CPU_TILE_ROWS = 6 };
+
+typedef struct cpu_tile {
+    const float *const *x;  /* [taps][rows]: where the tap's channels of each row begin */
+    ptrdiff_t    x_step;    /* pointers from tap to tap */
+    ptrdiff_t    x_offset;  /* added to every pointer: the first channel */
+    const float *weight;    /* [taps][channels][block], aligned to 64 */
+    const float *ahead;     /* weights that will be wanted next, to prefetch; or NULL */
+    const float *bias;      /* [block] to begin with, or NULL: begin with what y holds */
+    const float *residual;  /* added at the end, or NULL; rows as in y */
+    float       *y;
+    ptrdiff_t    y_step, residual_step; /* floats from row to row */
+    int          rows, taps, channels, columns; /* columns: valid ones of the panel */
+    strata_act   act;       /* of the result; STRATA_ACT_NONE for partial sums */
+} cpu_tile;
+
+typedef struct cpu_simd {
+    const char *name;
+    int         block;   /* floats in two registers: columns of a weight panel, channels of a depthwise block */
+    bool        fused;   /* has fused multiply-add: then tile() beats a matrix product of the library */
+
+    /* y[r][c] = act(y[r][c] + bias[c] + residual[r][c]); bias and residual may be NULL. */
+    void (*finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias, const float *residual,
+                   ptrdiff_t residual_step, strata_act act);
+    void (*activate)(float *dst, const float *x, int64_t n, strata_act act);
+    void (*unary)(float *dst, const float *x, int64_t n, cpu_unary_op op, float value);
+    void (*binary)(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n, cpu_binary_op op,
+                   strata_act act);
+    /* dst[r][i] = x[r][i] * scale[i] + shift[i] */
+    void (*affine)(float *dst, const float *x, int64_t rows, int64_t n, const float *scale, const float *shift);
+
+    /* y[o] = act(bias[o] + sum over k of w[o][k] * x[k]); bias may be NULL. */
+    void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k, strata_act act);
+    void (*depthwise)(const cpu_depthwise_row *d);
+    void (*tile)(const cpu_tile *t);
+
+    /* dst[i] = max, or scale times the sum, over r of rows[r][i]; count >= 1 for max. */
+    void (*max_rows)(float *dst, const float *const *rows, int count, int64_t n);
+    void (*sum_rows)(float *dst, const float *const *rows, int count, int64_t n, float scale);
+    /* dst[i] = sum over r of x[r * step + i], or of its square. */
+    void (*column_sums)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n);
+    void (*column_squares)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n);
+    /* dst = (x - mean) / sqrt(variance + epsilon) * gamma + beta of one row. */
+    void (*normalize)(float *dst, const float *x, int64_t n, float epsilon, const float *gamma, const float *beta);
+    /* Softmax over r of x[r * step + i] for each i < n. */
+    void (*softmax_columns)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n);
+    /* Softmax of one row. */
+    void (*softmax_row)(float *dst, const float *x, int64_t n);
+    /* dst[i] = sum over r < 4 of weight[r] * rows[r][i]. */
+    void (*blend4)(float *dst, const float *const rows[4], const float weight[4], int64_t n);
+    /* dst[c * dst_step + r] = x[r * x_step + c] */
+    void (*transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows, int64_t columns);
+} cpu_simd;
+
+/* The best table for this processor. */
+const cpu_simd *cpu_simd_select(void);
+/* Every table this processor can run, NULL-terminated, best first: for tests. */
+const cpu_simd *const *cpu_simd_tables(void);
+
+#endif

@@ -1,0 +1,196 @@
+/* simd_elementwise.c: loops that map elements to elements: activations, arithmetic, epilogues. See simd.h. */
+#include "simd_vec.h"
+
+INLINE void finish_act(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
+                       const float *residual, ptrdiff_t residual_step, strata_act act)
+{
+    vec b = { 0 }, r = { 0 };
+    for (int64_t row = 0; row < rows; row++, y += y_step) {
+        int64_t i = 0;
+        for (; i + LANES <= columns; i += LANES) {
+            if (bias != NULL)
+                b = load(bias + i);
+            if (residual != NULL)
+                r = load(residual + i);
+            store(y + i, act_vec(load(y + i) + b + r, act));
+        }
+        int rest = (int)(columns - i);
+        if (rest != 0) {
+            if (bias != NULL)
+                b = load_some(bias + i, rest);
+            if (residual != NULL)
+                r = load_some(residual + i, rest);
+            store_some(y + i, act_vec(load_some(y + i, rest) + b + r, act), rest);
+        }
+        if (residual != NULL)
+            residual += residual_step;
+    }
+}
+
+void SIMD(finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias, const float *residual,
+                  ptrdiff_t residual_step, strata_act act)
+{
+#define BODY(a) finish_act(y, y_step, rows, columns, bias, residual, residual_step, a)
+    FOR_ACT(act, BODY)
+#undef BODY
+}
+
+INLINE void activate_act(float *dst, const float *x, int64_t n, strata_act act)
+{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store(dst + i, act_vec(load(x + i), act));
+    if (i < n)
+        store_some(dst + i, act_vec(load_some(x + i, (int)(n - i)), act), (int)(n - i));
+}
+
+void SIMD(activate)(float *dst, const float *x, int64_t n, strata_act act)
+{
+#define BODY(a) activate_act(dst, x, n, a)
+    FOR_ACT(act, BODY)
+#undef BODY
+}
+
+void SIMD(unary)(float *dst, const float *x, int64_t n, cpu_unary_op op, float value)
+{
+    switch (op) {
+    case CPU_NEG:
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = -x[i];
+        break;
+    case CPU_RSQRT:
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = 1.0f / sqrtf(x[i]);
+        break;
+    case CPU_ADD_SCALAR:
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = x[i] + value;
+        break;
+    case CPU_MUL_SCALAR:
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = x[i] * value;
+        break;
+    }
+}
+
+INLINE vec binary_vec(vec a, vec b, cpu_binary_op op)
+{
+    return op == CPU_ADD ? a + b : op == CPU_SUB ? a - b : a * b;
+}
+
+/* x_step and y_step are constants in every use: a load or a repeated element. */
+INLINE void binary_rows(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n,
+                        cpu_binary_op op, strata_act act, int x_step, int y_step)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        const float *a = x.data + row * x.row_step, *b = y.data + row * y.row_step;
+        float *d = dst + row * dst_step;
+        vec va = splat(*a), vb = splat(*b);
+        int64_t i = 0;
+        for (; i + LANES <= n; i += LANES) {
+            if (x_step != 0)
+                va = load(a + i);
+            if (y_step != 0)
+                vb = load(b + i);
+            store(d + i, act_vec(binary_vec(va, vb, op), act));
+        }
+        int rest = (int)(n - i);
+        if (rest != 0) {
+            if (x_step != 0)
+                va = load_some(a + i, rest);
+            if (y_step != 0)
+                vb = load_some(b + i, rest);
+            store_some(d + i, act_vec(binary_vec(va, vb, op), act), rest);
+        }
+    }
+}
+
+INLINE void binary_op(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n,
+                      cpu_binary_op op, strata_act act)
+{
+    if (x.step != 0 && y.step != 0)
+        binary_rows(dst, dst_step, x, y, rows, n, op, act, 1, 1);
+    else if (x.step != 0)
+        binary_rows(dst, dst_step, x, y, rows, n, op, act, 1, 0);
+    else if (y.step != 0)
+        binary_rows(dst, dst_step, x, y, rows, n, op, act, 0, 1);
+    else
+        binary_rows(dst, dst_step, x, y, rows, n, op, act, 0, 0);
+}
+
+/* Fused activations of sums and products are rare but for ReLU after a residual addition: that and "none" have
+ * loops of their own, the others run over the row again while it is in the cache. */
+void SIMD(binary)(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n, cpu_binary_op op,
+                  strata_act act)
+{
+    if (op == CPU_ADD && act == STRATA_ACT_RELU) {
+        binary_op(dst, dst_step, x, y, rows, n, CPU_ADD, STRATA_ACT_RELU);
+        return;
+    }
+    switch (op) {
+    case CPU_ADD: binary_op(dst, dst_step, x, y, rows, n, CPU_ADD, STRATA_ACT_NONE); break;
+    case CPU_SUB: binary_op(dst, dst_step, x, y, rows, n, CPU_SUB, STRATA_ACT_NONE); break;
+    case CPU_MUL: binary_op(dst, dst_step, x, y, rows, n, CPU_MUL, STRATA_ACT_NONE); break;
+    }
+    if (act != STRATA_ACT_NONE)
+        for (int64_t row = 0; row < rows; row++)
+            SIMD(activate)(dst + row * dst_step, dst + row * dst_step, n, act);
+}
+
+void SIMD(affine)(float *dst, const float *x, int64_t rows, int64_t n, const float *scale, const float *shift)
+{
+    for (int64_t row = 0; row < rows; row++, dst += n, x += n) {
+        int64_t i = 0;
+        for (; i + LANES <= n; i += LANES)
+            store(dst + i, load(x + i) * load(scale + i) + load(shift + i));
+        for (; i < n; i++)
+            dst[i] = x[i] * scale[i] + shift[i];
+    }
+}
+
+void SIMD(blend4)(float *dst, const float *const rows[4], const float weight[4], int64_t n)
+{
+    const float *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+    vec wa = splat(weight[0]), wb = splat(weight[1]), wc = splat(weight[2]), wd = splat(weight[3]);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store(dst + i, (load(a + i) * wa + load(b + i) * wb) + (load(c + i) * wc + load(d + i) * wd));
+    for (; i < n; i++)
+        dst[i] = (a[i] * weight[0] + b[i] * weight[1]) + (c[i] * weight[2] + d[i] * weight[3]);
+}
+
+typedef float four __attribute__((vector_size(16)));
+
+INLINE four load_four(const float *p)
+{
+    four v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+void SIMD(transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows, int64_t columns)
+{
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+        const float *p = x + r * x_step;
+        float *q = dst + r;
+        int64_t c = 0;
+        for (; c + 4 <= columns; c += 4, p += 4, q += 4 * dst_step) {
+            four a = load_four(p), b = load_four(p + x_step), d = load_four(p + 2 * x_step), e = load_four(p + 3 * x_step);
+            four ad_lo = __builtin_shufflevector(a, d, 0, 4, 1, 5), ad_hi = __builtin_shufflevector(a, d, 2, 6, 3, 7);
+            four be_lo = __builtin_shufflevector(b, e, 0, 4, 1, 5), be_hi = __builtin_shufflevector(b, e, 2, 6, 3, 7);
+            four out[4] = { __builtin_shufflevector(ad_lo, be_lo, 0, 4, 1, 5),
+                            __builtin_shufflevector(ad_lo, be_lo, 2, 6, 3, 7),
+                            __builtin_shufflevector(ad_hi, be_hi, 0, 4, 1, 5),
+                            __builtin_shufflevector(ad_hi, be_hi, 2, 6, 3, 7) };
+            for (int k = 0; k < 4; k++)
+                memcpy(q + k * dst_step, &out[k], sizeof out[k]);
+        }
+        for (; c < columns; c++, p++, q += dst_step)
+            for (int k = 0; k < 4; k++)
+                q[k] = p[k * x_step];
+    }
+    for (; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            dst[c * dst_step + r] = x[r * x_step + c];
+}

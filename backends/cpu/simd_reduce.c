@@ -1,0 +1,188 @@
+/* simd_reduce.c: loops that sum or compare: matrix-vector products, pools, means, norms, softmax. See simd.h. */
+#include "simd_vec.h"
+
+/* Four outputs at a time with two sums each hide the latency of the additions; the order of summation depends on k
+ * only. The activation runs over the few results at the end. */
+INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int count)
+{
+    vec even[4] = { { 0 } }, odd[4] = { { 0 } };
+    int64_t i = 0;
+    for (; i + 2 * LANES <= k; i += 2 * LANES) {
+        vec x0 = load(x + i), x1 = load(x + i + LANES);
+        for (int o = 0; o < count; o++) {
+            even[o] += load(w + o * k + i) * x0;
+            odd[o] += load(w + o * k + i + LANES) * x1;
+        }
+    }
+    for (; i < k; i += LANES) {
+        int rest = (int)(k - i);
+        vec x0 = rest < LANES ? load_some(x + i, rest) : load(x + i);
+        for (int o = 0; o < count; o++)
+            even[o] += (rest < LANES ? load_some(w + o * k + i, rest) : load(w + o * k + i)) * x0;
+    }
+    for (int o = 0; o < count; o++)
+        y[o] = sum_lanes(even[o] + odd[o]);
+}
+
+void SIMD(gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k, strata_act act)
+{
+    int64_t o = 0;
+    for (; o + 4 <= outputs; o += 4)
+        dot_rows(y + o, w + o * k, x, k, 4);
+    for (; o < outputs; o++)
+        dot_rows(y + o, w + o * k, x, k, 1);
+    SIMD(finish)(y, outputs, 1, outputs, bias, NULL, 0, act);
+}
+
+/* max2 may lose a value that is not a number when a number follows: `poison` remembers it as all bits set, which is
+ * not a number either. */
+INLINE vec max_column(const float *const *rows, int count, int64_t i, int some)
+{
+    vec m = splat(-INFINITY);
+    bits poison = { 0 };
+    for (int r = 0; r < count; r++) {
+        vec v = some == LANES ? load(rows[r] + i) : load_some(rows[r] + i, some);
+        m = max2(m, v);
+        poison |= (bits)(v != v);
+    }
+    return (vec)((bits)m | poison);
+}
+
+void SIMD(max_rows)(float *dst, const float *const *rows, int count, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store(dst + i, max_column(rows, count, i, LANES));
+    if (i < n)
+        store_some(dst + i, max_column(rows, count, i, (int)(n - i)), (int)(n - i));
+}
+
+void SIMD(sum_rows)(float *dst, const float *const *rows, int count, int64_t n, float scale)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        int rest = n - i < LANES ? (int)(n - i) : LANES;
+        vec s = { 0 };
+        if (rest == LANES) {
+            for (int r = 0; r < count; r++)
+                s += load(rows[r] + i);
+            store(dst + i, s * scale);
+        } else {
+            for (int r = 0; r < count; r++)
+                s += load_some(rows[r] + i, rest);
+            store_some(dst + i, s * scale, rest);
+        }
+    }
+}
+
+/* Several vectors of columns at a time, so that each row's part is a whole cache line or two. */
+INLINE void column_block(float *dst, const float *x, int64_t rows, ptrdiff_t step, int vectors, bool square)
+{
+    vec s[4] = { { 0 } };
+    for (int64_t r = 0; r < rows; r++, x += step)
+        for (int k = 0; k < vectors; k++) {
+            vec v = load(x + k * LANES);
+            s[k] += square ? v * v : v;
+        }
+    for (int k = 0; k < vectors; k++)
+        store(dst + k * LANES, s[k]);
+}
+
+INLINE void columns(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n, bool square)
+{
+    int64_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        column_block(dst + i, x + i, rows, step, 4, square);
+    for (; i + LANES <= n; i += LANES)
+        column_block(dst + i, x + i, rows, step, 1, square);
+    int rest = (int)(n - i);
+    if (rest != 0) {
+        vec s = { 0 };
+        for (int64_t r = 0; r < rows; r++) {
+            vec v = load_some(x + r * step + i, rest);
+            s += square ? v * v : v;
+        }
+        store_some(dst + i, s, rest);
+    }
+}
+
+void SIMD(column_sums)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n)
+{
+    columns(dst, x, rows, step, n, false);
+}
+
+void SIMD(column_squares)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n)
+{
+    columns(dst, x, rows, step, n, true);
+}
+
+/* Sum over i of (x[i] - centre), or of its square; lanes past the end count as nothing. */
+INLINE float row_sum(const float *x, int64_t n, float centre, bool square)
+{
+    vec s[2] = { { 0 }, { 0 } };
+    int64_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        for (int k = 0; k < 2; k++) {
+            vec v = load(x + i + k * LANES) - centre;
+            s[k] += square ? v * v : v;
+        }
+    float tail = 0;
+    for (; i < n; i++) {
+        float v = x[i] - centre;
+        tail += square ? v * v : v;
+    }
+    return sum_lanes(s[0] + s[1]) + tail;
+}
+
+void SIMD(normalize)(float *dst, const float *x, int64_t n, float epsilon, const float *gamma, const float *beta)
+{
+    float mean = row_sum(x, n, 0, false) / (float)n;
+    float variance = row_sum(x, n, mean, true) / (float)n;
+    float scale = 1.0f / sqrtf(variance + epsilon);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store(dst + i, (load(x + i) - mean) * scale * load(gamma + i) + load(beta + i));
+    for (; i < n; i++)
+        dst[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
+}
+
+/* Subtracting the maximum first keeps exp in range. */
+void SIMD(softmax_columns)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES) {
+        int some = n - i < LANES ? (int)(n - i) : LANES;
+#define AT(p, r) (some == LANES ? load((p) + (r) * step + i) : load_some((p) + (r) * step + i, some))
+#define PUT(r, v)                                                                                  \
+    do {                                                                                           \
+        if (some == LANES)                                                                         \
+            store(dst + (r) * step + i, v);                                                        \
+        else                                                                                       \
+            store_some(dst + (r) * step + i, v, some);                                             \
+    } while (0)
+        vec top = AT(x, 0), sum = { 0 };
+        for (int64_t r = 1; r < rows; r++)
+            top = max2(top, AT(x, r));
+        for (int64_t r = 0; r < rows; r++) {
+            vec e = exp_vec(AT(x, r) - top);
+            sum += e;
+            PUT(r, e);
+        }
+        vec scale = 1.0f / sum;
+        for (int64_t r = 0; r < rows; r++)
+            PUT(r, AT(dst, r) * scale);
+#undef AT
+#undef PUT
+    }
+}
+
+void SIMD(softmax_row)(float *dst, const float *x, int64_t n)
+{
+    float top = x[0];
+    for (int64_t i = 1; i < n; i++)
+        top = x[i] > top ? x[i] : top;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store(dst + i, exp_vec(load(x + i) - top));
+    if (i < n)
+        store_some(dst + i, exp_vec(load_some(x + i, (int)(n - i)) - top), (int)(n - i));
+    SIMD(unary)(dst, dst, n, CPU_MUL_SCALAR, 1.0f / row_sum(dst, n, 0, false));
+}

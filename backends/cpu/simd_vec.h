@@ -1,0 +1,221 @@
+/* simd_vec.h: the vector type of one instruction set, and the few functions that the language lacks.
+ *
+ * `vec` is as wide as the registers of the instruction set this file is compiled for; + - * / work on it as on
+ * float. simd_*.c are compiled with -ffp-contract=fast, so that a * b + c is one fused operation where there is one.
+ *
+ * exp: x = n ln 2 + r with n an integer and |r| <= ln(2)/2; e^r by Cephes' polynomial of degree 7 (Moshier,
+ * expf.c), whose error is below 1 unit in the last place or so; 2^n by writing n into the exponent bits.
+ */
+#ifndef STRATA_CPU_SIMD_VEC_H
+#define STRATA_CPU_SIMD_VEC_H
+
+#include "simd.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+/* The names of this instruction set: SIMD(max_rows) is cpu_max_rows_avx2. SIMD_SET comes from meson. */
+#define SIMD_PASTE(name, set) cpu_##name##_##set
+#define SIMD_EXPAND(name, set) SIMD_PASTE(name, set)
+#define SIMD(name) SIMD_EXPAND(name, SIMD_SET)
+
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+
+typedef float    vec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const float *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store(float *p, vec v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+INLINE vec splat(float x)
+{
+    return x - (vec){ 0 };
+}
+
+/* The first n < LANES floats; the others read as zero and are not touched. */
+INLINE vec load_some(const float *p, int n)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+    static const int32_t window[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    return (vec)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(window + 8 - n)));
+#else
+    float some[LANES] = { 0 };
+    for (int i = 0; i < n; i++)
+        some[i] = p[i];
+    return load(some);
+#endif
+}
+
+INLINE void store_some(float *p, vec v, int n)
+{
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif defined(__AVX2__)
+    static const int32_t window[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(window + 8 - n)), (__m256)v);
+#else
+    float some[LANES];
+    store(some, v);
+    for (int i = 0; i < n; i++)
+        p[i] = some[i];
+#endif
+}
+
+/* The larger of the two; b when either is not a number. */
+INLINE vec max2(vec a, vec b)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    bits m = (bits)(a > b);
+    return (vec)((m & (bits)a) | (~m & (bits)b));
+#endif
+}
+
+INLINE vec min2(vec a, vec b)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (vec)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    bits m = (bits)(a < b);
+    return (vec)((m & (bits)a) | (~m & (bits)b));
+#endif
+}
+
+/* The sum of all lanes, by halving. */
+INLINE float sum_lanes(vec v)
+{
+    float lane[LANES];
+    store(lane, v);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+/* e^x, with x cut to [-87.3, 88.3] so that the result is a normal number. */
+INLINE vec exp_vec(vec x)
+{
+    const float rounder = 12582912.0f; /* 1.5 * 2^23: adding it leaves an integer in the low bits */
+    x = min2(splat(88.3f), max2(splat(-87.3f), x));
+    vec shifted = x * 1.44269504088896341f + rounder;
+    vec n = shifted - rounder;
+    vec r = x - n * 0.693359375f; /* ln 2 in two parts, the first with few bits */
+    r = r + n * 2.12194440e-4f;
+    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    bits exponent = ((bits)shifted << 23) + (127u << 23);
+    return p * (vec)exponent;
+}
+
+INLINE vec sigmoid_vec(vec x)
+{
+    return 1.0f / (1.0f + exp_vec(-x));
+}
+
+/* `act` is a constant in every use: see FOR_ACT. Not-a-number stays so. */
+INLINE vec act_vec(vec x, strata_act act)
+{
+    const vec zero = { 0 };
+    switch (act) {
+    case STRATA_ACT_RELU: return max2(zero, x);
+    case STRATA_ACT_RELU6: return min2(splat(6.0f), max2(zero, x));
+    case STRATA_ACT_HSIGMOID: return min2(splat(6.0f), max2(zero, x + 3.0f)) * (1.0f / 6.0f);
+    case STRATA_ACT_HSWISH: return x * min2(splat(6.0f), max2(zero, x + 3.0f)) * (1.0f / 6.0f);
+    case STRATA_ACT_SIGMOID: return sigmoid_vec(x);
+    case STRATA_ACT_SILU: return x * sigmoid_vec(x);
+    /* x/2 (1 + tanh u) = x sigmoid(2u), which keeps its precision where tanh nears -1. */
+    case STRATA_ACT_GELU: return x * sigmoid_vec(x * (1.5957691216057308f + 0.07135481627615474f * (x * x)));
+    case STRATA_ACT_NONE:
+    case STRATA_ACT_COUNT: break;
+    }
+    return x;
+}
+
+/* none, relu and relu6 are all a cut to [low, high], cheap enough to do always. Others: act_is_cut is false. */
+INLINE bool act_is_cut(strata_act act)
+{
+    return act == STRATA_ACT_NONE || act == STRATA_ACT_RELU || act == STRATA_ACT_RELU6;
+}
+
+INLINE vec act_low(strata_act act)
+{
+    return splat(act == STRATA_ACT_RELU || act == STRATA_ACT_RELU6 ? 0.0f : -INFINITY);
+}
+
+INLINE vec act_high(strata_act act)
+{
+    return splat(act == STRATA_ACT_RELU6 ? 6.0f : INFINITY);
+}
+
+/* Calls body(constant) for the activation `act`: one specialised loop for each. */
+#define FOR_ACT(act, body)                                                                         \
+    switch (act) {                                                                                 \
+    case STRATA_ACT_RELU: body(STRATA_ACT_RELU); break;                                            \
+    case STRATA_ACT_RELU6: body(STRATA_ACT_RELU6); break;                                          \
+    case STRATA_ACT_HSIGMOID: body(STRATA_ACT_HSIGMOID); break;                                    \
+    case STRATA_ACT_HSWISH: body(STRATA_ACT_HSWISH); break;                                        \
+    case STRATA_ACT_SIGMOID: body(STRATA_ACT_SIGMOID); break;                                      \
+    case STRATA_ACT_SILU: body(STRATA_ACT_SILU); break;                                            \
+    case STRATA_ACT_GELU: body(STRATA_ACT_GELU); break;                                            \
+    case STRATA_ACT_NONE:                                                                          \
+    case STRATA_ACT_COUNT: body(STRATA_ACT_NONE); break;                                           \
+    }
+
+/* What simd_elementwise.c, simd_reduce.c, simd_depthwise.c and simd_tile.c define for this instruction set. */
+void SIMD(finish)(float *, ptrdiff_t, int64_t, int64_t, const float *, const float *, ptrdiff_t, strata_act);
+void SIMD(activate)(float *, const float *, int64_t, strata_act);
+void SIMD(unary)(float *, const float *, int64_t, cpu_unary_op, float);
+void SIMD(binary)(float *, ptrdiff_t, cpu_rows, cpu_rows, int64_t, int64_t, cpu_binary_op, strata_act);
+void SIMD(affine)(float *, const float *, int64_t, int64_t, const float *, const float *);
+void SIMD(gemv)(float *, const float *, const float *, const float *, int64_t, int64_t, strata_act);
+void SIMD(depthwise)(const cpu_depthwise_row *);
+void SIMD(tile)(const cpu_tile *);
+void SIMD(max_rows)(float *, const float *const *, int, int64_t);
+void SIMD(sum_rows)(float *, const float *const *, int, int64_t, float);
+void SIMD(column_sums)(float *, const float *, int64_t, ptrdiff_t, int64_t);
+void SIMD(column_squares)(float *, const float *, int64_t, ptrdiff_t, int64_t);
+void SIMD(normalize)(float *, const float *, int64_t, float, const float *, const float *);
+void SIMD(softmax_columns)(float *, const float *, int64_t, ptrdiff_t, int64_t);
+void SIMD(softmax_row)(float *, const float *, int64_t);
+void SIMD(blend4)(float *, const float *const[4], const float[4], int64_t);
+void SIMD(transpose)(float *, ptrdiff_t, const float *, ptrdiff_t, int64_t, int64_t);
+
+#endif

@@ -84,8 +84,8 @@ static strata_status choose(selection *s, const char *item, const char *name, st
 {
     for (int i = 0; i < s->count; i++)
         if (strcmp(s->choice[i].name, name) == 0)
-            return strata_fail(s->err, STRATA_INVALID, "selectors '%.80s' and '%.80s' both choose '%s': an output "
-                               "can be chosen only once", s->choice[i].item, item, name);
+            return strata_fail(s->err, STRATA_INVALID, "selectors '%.80s' and '%.80s' both choose '%s': an "
+                               "output can be chosen only once", s->choice[i].item, item, name);
     if (s->count == s->capacity) {
         int     wanted = s->capacity ? 2 * s->capacity : 16;
         choice *grown  = realloc(s->choice, (size_t)wanted * sizeof *grown);
@@ -144,8 +144,8 @@ static strata_status choose_value(selection *s, const char *item)
     const int    count = strata_graph_node_count(s->graph);
     strata_node *n     = strata_graph_find(s->graph, item + 1);
     if (n && strata_node_is_constant(n))
-        return strata_fail(s->err, STRATA_INVALID, "selector '%.80s': a %s does not depend on the input; choose "
-                           "a value that does", item, n->op->name);
+        return strata_fail(s->err, STRATA_INVALID, "selector '%.80s': a %s does not depend on the input; "
+                           "choose a value that does", item, n->op->name);
     if (n)
         return choose(s, item, n->name, n);
     const char **names = malloc(((size_t)count + 1) * sizeof *names);
@@ -196,7 +196,7 @@ static strata_status parse_count(const selection *s, const char *item, const cha
 
 static strata_status apply(selection *s, const char *item)
 {
-    long number;
+    long number = 0;
     if (parse_number(item, &number))
         return choose_index(s, item, number);
     if (strncmp(item, "stride:", 7) == 0) {

@@ -1,4 +1,4 @@
-/* Passes by their effect on the text form. Each tests/passes/NAME.in is a graph whose first line names the
+/* Passes by their effect on the text form. Each tests/data/passes/NAME.in is a graph whose first line names the
  * pipeline ("# fold_bn repvgg"; "# default" is the default one); NAME.out is what must come out. Where there
  * is no .out, nothing may change. To add a case, write the .in, run, and read what the failure prints before
  * saving it. */
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CASES STRATA_TEST_DATA "/../passes/"
+#define CASES STRATA_TEST_DATA "/passes/"
 
 static char *read_text(const char *path)
 {

@@ -4,7 +4,8 @@
  *   s_o * (sum_k W_ok * x_k + c_o - m_o) + t_o  =  sum_k (s_o * W_ok) * x_k + ((c_o - m_o) * s_o + t_o)
  *
  * The difference c - m is taken before the product, so that a bias and a mean that nearly cancel do not lose
- * their digits. Only graph algebra is written here; fold_constants makes constants of it once there are weights. */
+ * their digits. Only graph algebra is written here; fold_constants makes constants of it once there are
+ * weights. */
 #include "common.h"
 
 #include <stdlib.h>
@@ -24,8 +25,8 @@ strata_act strata_node_act(const strata_node *n)
     return a ? (strata_act) * (const int *)((const char *)n->attrs + a->offset) : STRATA_ACT_NONE;
 }
 
-strata_node *strata_emit_like(strata_builder *b, const strata_node *like, strata_act act, strata_node *const *in,
-                              int count)
+strata_node *strata_emit_like(strata_builder *b, const strata_node *like, strata_act act,
+                              strata_node *const *in, int count)
 {
     const strata_attr_def *a = strata_act_attr(like->op);
     if (!a)
@@ -64,8 +65,8 @@ static strata_node *scale_rows(strata_builder *b, strata_node *weight, strata_no
     return nn_mul(b, weight, nn_reshape_n(b, scale, shape.count, shape.at));
 }
 
-strata_node *strata_fold_affine(strata_builder *b, const strata_node *linear, strata_node *mean, strata_node *scale,
-                                strata_node *shift, strata_act act)
+strata_node *strata_fold_affine(strata_builder *b, const strata_node *linear, strata_node *mean,
+                                strata_node *scale, strata_node *shift, strata_act act)
 {
     strata_node *weight = linear->in[WEIGHT], *bias = linear->in[BIAS];
     if (mean)

@@ -17,8 +17,8 @@ strata_act strata_node_act(const strata_node *n);
 
 /* `like` once more, unnamed: its op and attributes with the activation `act`, and these operands. An op
  * without the attribute takes only NONE. */
-strata_node *strata_emit_like(strata_builder *b, const strata_node *like, strata_act act, strata_node *const *in,
-                              int count);
+strata_node *strata_emit_like(strata_builder *b, const strata_node *like, strata_act act,
+                              strata_node *const *in, int count);
 
 /* Whether n is a plain linear map, W*x + bias, that only one reader wants: conv2d or dense without
  * activation and residual. Then, and only then, may its weights absorb what that reader does. */
@@ -29,7 +29,7 @@ strata_node *strata_norm_scale(strata_builder *b, const strata_node *norm);
 
 /* act(scale * (linear - mean) + shift) as a node of linear's op: see common.c. mean, scale and shift are
  * constants of shape [O], one number per channel of the result, or NULL. */
-strata_node *strata_fold_affine(strata_builder *b, const strata_node *linear, strata_node *mean, strata_node *scale,
-                                strata_node *shift, strata_act act);
+strata_node *strata_fold_affine(strata_builder *b, const strata_node *linear, strata_node *mean,
+                                strata_node *scale, strata_node *shift, strata_act act);
 
 #endif

@@ -1,14 +1,14 @@
-/* cse: common subexpressions, by value numbering (Cocke and Schwartz, 1970). Two nodes of the same op with equal
- * attributes compute the same value when their operands do; nodes come in order, so classes of equal value are
- * found from the leaves up. One node of a class is enough. Operands of commutative ops count in either order
- * (x + y = y + x in floating point too).
+/* cse: common subexpressions, by value numbering (Cocke and Schwartz, 1970). Two nodes of the same op with
+ * equal attributes compute the same value when their operands do; nodes come in order, so classes of equal
+ * value are found from the leaves up. One node of a class is enough. Operands of commutative ops count in
+ * either order (x + y = y + x in floating point too).
  *
  * Sources are never merged: two parameters are two parameters, though a checkpoint may fill them alike.
  *
- * Names. The node kept keeps its name; merging deletes the other names, it never moves one. Outputs and features have
- * been promised under their names and are not merged away: the first of them in a class is the one kept, be it
- * not the first of the class, and further ones stay beside it. No cycle can arise from that: an operand's class
- * always comes before that of its user. */
+ * Names. The node kept keeps its name; merging deletes the other names, it never moves one. Outputs and
+ * features have been promised under their names and are not merged away: the first of them in a class is the
+ * one kept, be it not the first of the class, and further ones stay beside it. No cycle can arise from that:
+ * an operand's class always comes before that of its user. */
 #include <strata/extend.h>
 
 #include <stdlib.h>
@@ -113,7 +113,7 @@ static strata_status run(strata_graph *g, const char *options, bool *changed, st
     };
     strata_status status = STRATA_OK;
     if (!v.slot || !v.first || !v.kept || !v.promised)
-        status = strata_fail(err, STRATA_NOMEM, "no memory to compare the nodes of '%s'", strata_graph_name(g));
+        status = strata_fail(err, STRATA_NOMEM, "no memory to compare the nodes of %s", strata_graph_name(g));
     else
         status = mark_promised(g, v.promised, err);
     if (status == STRATA_OK)

@@ -1,8 +1,9 @@
 /* dce: dead-code elimination. A node lives when an output can be reached from it; the rest goes, with its
  * parameters. Inputs stay: they are the program's signature, read or not.
  *
- * This is all that is left of a classifier's head once features are the outputs, and what clears away the nodes that
- * other passes have replaced. Features that lose their node are forgotten; chosen ones are outputs and live. */
+ * This is all that is left of a classifier's head once features are the outputs, and what clears away the
+ * nodes that other passes have replaced. Features that lose their node are forgotten; chosen ones are outputs
+ * and live. */
 #include <strata/extend.h>
 
 static strata_status run(strata_graph *g, const char *options, bool *changed, strata_error *err)

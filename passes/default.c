@@ -7,8 +7,8 @@
  *   lower_dense     Before the folds, so that they and the fusions meet one linear op on maps, not two.
  *   fold_bn         Needs each batch_norm still next to its conv2d.
  *   fold_scale      After fold_bn: a layer scale behind a batch_norm is next to a conv2d only now.
- *   repvgg          After both: it merges branches, which are bare conv2d nodes only now (one batch_norm, that
- *                   of the identity branch, has no conv2d to go into and is left for this pass).
+ *   repvgg          After both: it merges branches, which are bare conv2d nodes only now (the batch_norm of
+ *                   the identity branch has no conv2d to go into and is left for this pass).
  *   fold_constants  After all who write algebra on weights, once: it turns the algebra into constants and
  *                   lets the parameters go.
  *   fuse_act        After all who need conv2d without an activation: nothing can be folded into

@@ -8,9 +8,10 @@
  *   %layer1.0.bn1  any value of the graph; the output is named without the %
  *   logits         what was an output when the graph was built
  *
- * No selectors at all (NULL) mean every feature. A form wins over a name: a feature that is named "C3" or "3" has to be
- * asked for by its index. The order asked is the order of the outputs, and each output has one name: what two
- * selectors choose under one name is refused, since the second array would silently replace the first.
+ * No selectors at all (NULL) mean every feature. A form wins over a name: a feature that is named "C3" or "3"
+ * has to be asked for by its index. The order asked is the order of the outputs, and each output has one
+ * name: what two selectors choose under one name is refused, since the second array would silently replace
+ * the first.
  *
  * Outputs change only when the whole text is understood. What no output reaches any more is left to dce. */
 #include <strata/extend.h>
@@ -35,7 +36,7 @@ typedef struct selection {
     strata_error   *err;
 } selection;
 
-/* ---- What there is, for messages ---------------------------------------------------------------------------- */
+/* ---- What there is, for messages ----------------------------------------------------------------------- */
 
 typedef struct message {
     char   text[1400];
@@ -53,12 +54,14 @@ static void STRATA_PRINTF(2, 3) say(message *m, const char *fmt, ...)
         m->used += (size_t)n < room ? (size_t)n : room - 1;
 }
 
-/* "resnet18 has 2 features: 0 relu (stride 2), 1 layer1 (stride 4); any other value is chosen as %name, ..." */
+/* "net has 2 features: 0 relu (stride 2), 1 layer1 (stride 4); any other value is chosen as %name" */
 static const char *offer(const selection *s, message *m)
 {
     say(m, "%s has %d feature%s", strata_graph_name(s->graph), s->features, s->features == 1 ? "" : "s");
-    for (int i = 0; i < s->features; i++)
-        say(m, "%s%d %s (stride %d)", i ? ", " : ": ", s->feature[i].index, s->feature[i].name, s->feature[i].reduction);
+    for (int i = 0; i < s->features; i++) {
+        const strata_feature *f = &s->feature[i];
+        say(m, "%s%d %s (stride %d)", i ? ", " : ": ", f->index, f->name, f->reduction);
+    }
     say(m, "; any other value is chosen as %%name%s",
         strata_graph_declared_output(s->graph, "logits") ? ", the classifier as logits" : "");
     return m->text;
@@ -75,15 +78,14 @@ static strata_status not_found(const selection *s, const char *item, const char 
                        *near ? ". Nearest: " : "", near, offer(s, &m));
 }
 
-/* ---- One selector --------------------------------------------------------------------------------------------- */
+/* ---- One selector -------------------------------------------------------------------------------------- */
 
 static strata_status choose(selection *s, const char *item, const char *name, strata_node *n)
 {
     for (int i = 0; i < s->count; i++)
         if (strcmp(s->choice[i].name, name) == 0)
-            return strata_fail(s->err, STRATA_INVALID,
-                               "selectors '%.80s' and '%.80s' both choose '%s': an output can be chosen only once",
-                               s->choice[i].item, item, name);
+            return strata_fail(s->err, STRATA_INVALID, "selectors '%.80s' and '%.80s' both choose '%s': an "
+                               "output can be chosen only once", s->choice[i].item, item, name);
     if (s->count == s->capacity) {
         int     wanted = s->capacity ? 2 * s->capacity : 16;
         choice *grown  = realloc(s->choice, (size_t)wanted * sizeof *grown);
@@ -142,8 +144,8 @@ static strata_status choose_value(selection *s, const char *item)
     const int    count = strata_graph_node_count(s->graph);
     strata_node *n     = strata_graph_find(s->graph, item + 1);
     if (n && strata_node_is_constant(n))
-        return strata_fail(s->err, STRATA_INVALID, "selector '%.80s': a %s has no values to put out; choose one that is "
-                           "computed from the input", item, n->op->name);
+        return strata_fail(s->err, STRATA_INVALID, "selector '%.80s': a %s does not depend on the input; "
+                           "choose a value that does", item, n->op->name);
     if (n)
         return choose(s, item, n->name, n);
     const char **names = malloc(((size_t)count + 1) * sizeof *names);
@@ -171,9 +173,13 @@ static strata_status choose_name(selection *s, const char *item)
         return strata_fail(s->err, STRATA_NOMEM, "no memory to search %d names", s->features);
     for (int i = 0; i < s->features; i++)
         names[i] = s->feature[i].name;
-    const char *why = strcmp(item, "logits") == 0            ? "the graph has no classifier"
-                      : strata_graph_find(s->graph, item) != NULL ? "a value has this name, but no feature; put a % before it"
-                                                                  : "no feature has this name";
+    const char *why = "no feature has this name";
+    if (strcmp(item, "logits") == 0)
+        why = "the graph has no classifier";
+    else if (strata_graph_find(s->graph, item))
+        why = "a value has this name, but no feature; put a % before it";
+    else if (isdigit((unsigned char)*item))
+        why = "no index (one whole number) and no feature's name";
     strata_status status = not_found(s, item, why, item, names, s->features);
     free(names);
     return status;
@@ -184,13 +190,13 @@ static strata_status parse_count(const selection *s, const char *item, const cha
 {
     if (parse_number(digits, out) && *out >= 1)
         return STRATA_OK;
-    return strata_fail(s->err, STRATA_INVALID, "selector '%.80s': '%.*s' wants a whole number of at least 1", item,
-                       (int)(digits - item), item);
+    return strata_fail(s->err, STRATA_INVALID, "selector '%.80s': after '%.*s' comes a whole number of at "
+                       "least 1", item, (int)(digits - item), item);
 }
 
 static strata_status apply(selection *s, const char *item)
 {
-    long number;
+    long number = 0;
     if (parse_number(item, &number))
         return choose_index(s, item, number);
     if (strncmp(item, "stride:", 7) == 0) {
@@ -208,7 +214,7 @@ static strata_status apply(selection *s, const char *item)
     return choose_name(s, item);
 }
 
-/* ---- All of them ---------------------------------------------------------------------------------------------- */
+/* ---- All of them --------------------------------------------------------------------------------------- */
 
 static char *trim(char *text)
 {
@@ -230,8 +236,8 @@ static strata_status apply_all(selection *s, char *text)
             *comma = 0;
         item = trim(item);
         if (!*item)
-            return strata_fail(s->err, STRATA_INVALID, "selector %d is empty: write them like 1,-1,stride:8,C3,last:2,"
-                               "layer3,%%value,logits", place);
+            return strata_fail(s->err, STRATA_INVALID, "selector %d is empty: write them like 1,-1,stride:8,"
+                               "C3,last:2,layer3,%%value,logits", place);
         STRATA_TRY(apply(s, item));
     }
     return STRATA_OK;
@@ -239,9 +245,10 @@ static strata_status apply_all(selection *s, char *text)
 
 static strata_status apply_default(selection *s)
 {
+    message m = { .used = 0 };
     if (s->features == 0)
-        return not_found(s, "", "there are no features to put out", "", NULL, 0);
-    return choose_last(s, "last", s->features);
+        return strata_fail(s->err, STRATA_NOT_FOUND, "nothing is selected, and %s", offer(s, &m));
+    return choose_last(s, "every feature", s->features);
 }
 
 static strata_status load_features(selection *s)
@@ -288,6 +295,6 @@ static strata_status run(strata_graph *g, const char *options, bool *changed, st
 
 const strata_pass_def strata_pass_features = {
     .name = "features",
-    .doc  = "Make the values that selectors name the outputs: features=1,-1,stride:8,C3,last:2,layer3,%value,logits.",
+    .doc  = "Make selected values the outputs: features=1,-1,stride:8,C3,last:2,layer3,%value,logits.",
     .run  = run,
 };

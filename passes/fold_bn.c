@@ -3,11 +3,11 @@
  *   gamma * (y - mean) / sqrt(variance + epsilon) + beta  =  s * (y - mean) + beta,
  *   s = gamma / sqrt(variance + epsilon), per channel; y = conv2d(x, W, c) or dense(x, W, c)
  *
- * and an affine map per channel goes into the weights (common.c). In inference the statistics are constants, so this
- * costs nothing at run time and saves a walk over the map.
+ * and an affine map per channel goes into the weights (common.c). In inference the statistics are constants,
+ * so this costs nothing at run time and saves a walk over the map.
  *
- * It must not fire when somebody else reads y: another node, or the user who chose it as an output. Nor when y already
- * has an activation or a residual inside: these lie between the sum and the batch_norm.
+ * It must not fire when somebody else reads y: another node, or the user who chose it as an output. Nor when
+ * y already has an activation or a residual inside: these lie between the sum and the batch_norm.
  *
  * A batch_norm that stands alone (behind a sum, or the identity branch of RepVGG) stays what it is: backends
  * compute it in one walk, where a mul and an add would take two. The replacement bears the batch_norm's name,

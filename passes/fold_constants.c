@@ -1,17 +1,18 @@
 /* fold_constants: what depends on constants only is computed once, now.
  *
- * A node whose operands all have their numbers becomes a const that bears its name; op->eval computes it, so it is
- * exactly what the graph says, summed in double. Since nodes come in order, whole expressions fold from the leaves
- * up: the algebra that fold_bn, fold_scale and repvgg have written on weights ends here as one weight and one bias.
+ * A node whose operands all have their numbers becomes a const that bears its name; op->eval computes it, so
+ * it is exactly what the graph says, summed in double. Since nodes come in order, whole expressions fold from
+ * the leaves up: the algebra that fold_bn, fold_scale and repvgg have written on weights ends here as one
+ * weight and one bias.
  *
  * Without weights nothing has numbers and everything stays: the dump then shows the expressions.
  *
- * Memory. Weights are the bulk of a model, and every step of the algebra is a copy of some. So an operand that
- * nobody else reads gives up its numbers as soon as they are used, and a change of shape shares the bytes
- * instead of copying them: at no time are there more copies than those of the one step at hand.
+ * Memory. Weights are the bulk of a model, and every step of the algebra is a copy of some. So an operand
+ * that nobody else reads gives up its numbers as soon as they are used, and a change of shape shares the
+ * bytes instead of copying them: at no time are there more copies than those of the one step at hand.
  *
- * It must not touch an output, which is computed in each run whatever it depends on; nor a value in another layout
- * than the row-major one that eval speaks. */
+ * It must not touch an output, which is computed in each run whatever it depends on; nor a value in another
+ * layout than the row-major one that eval speaks. */
 #include "common.h"
 
 static bool is_output(const strata_graph *g, const strata_node *n)
@@ -48,7 +49,8 @@ static strata_status evaluate(const strata_node *n, strata_tensor **out, strata_
 {
     if (n->op->flags & STRATA_OP_VIEW) {
         strata_tensor *shared = strata_tensor_ref(n->in[0]->data);
-        strata_status  status = strata_tensor_wrap(&n->desc, strata_tensor_data(shared), unref, shared, out, err);
+        void          *bytes  = strata_tensor_data(shared);
+        strata_status  status = strata_tensor_wrap(&n->desc, bytes, unref, shared, out, err);
         if (status != STRATA_OK)
             strata_tensor_unref(shared);
         return status;

@@ -3,17 +3,17 @@
  *   g_o * (W_o x + c_o) = (g_o W_o) x + g_o c_o          (ConvNeXt's layer scale)
  *   (W_o x + c_o) + t_o = W_o x + (c_o + t_o)            (a bias that is added by hand)
  *
- * The constant has the shape [1,C,1,1] behind a map or [1,C] behind a vector, as broadcasting asks for, and may be an
- * expression of parameters: a reshape of gamma[C], say, that has no weights yet. An activation of the mul or add
- * moves along.
+ * The constant has the shape [1,C,1,1] behind a map or [1,C] behind a vector, as broadcasting asks for, and
+ * may be an expression of parameters: a reshape of gamma[C], say, that has no weights yet. An activation of
+ * the mul or add moves along.
  *
- * It must not fire when the linear result has another reader, an activation or a residual; nor for a factor that
- * depends on the input (squeeze-and-excitation looks just the same, but its factors are computed per image), nor for
- * constants that vary along the map or the batch. */
+ * It must not fire when the linear result has another reader, an activation or a residual; nor for a factor
+ * that depends on the input (squeeze-and-excitation looks just the same, but its factors are computed per
+ * image), nor for constants that vary along the map or the batch. */
 #include "common.h"
 
-/* Whether n's value needs no input: a param or const, or an op on nothing else. The expressions in question have a
- * handful of nodes; `budget` bounds the walk through any graph, and beyond it the answer is no. */
+/* Whether n's value needs no input: a param or const, or an op on nothing else. The expressions in question
+ * have a handful of nodes; `budget` bounds the walk through any graph, and beyond it the answer is no. */
 static bool is_constant(const strata_node *n, int *budget)
 {
     if (--*budget < 0)

@@ -1,17 +1,17 @@
-/* fuse_act: what follows a result moves into the op that computes it, so that it happens while the numbers are still
- * in registers.
+/* fuse_act: what follows a result moves into the op that computes it, so that it happens while the numbers
+ * are still in registers.
  *
  *   act(op(...))            ->  op(...) {act}                 every op with an `act` attribute
  *   add(conv2d(x, W, c), r) ->  conv2d(x, W, c, residual=r)   r of the result's shape: no broadcasting
  *
- * Nodes come in order, so relu(add(conv2d(...), r)) needs no third rule: the add becomes a conv2d first, and the relu
- * finds it. conv2d applies its activation after the residual; an `act` of the add moves along.
+ * Nodes come in order, so relu(add(conv2d(...), r)) needs no third rule: the add becomes a conv2d first, and
+ * the relu finds it. conv2d applies its activation after the residual; an `act` of the add moves along.
  *
  * It must not fire when the inner result has another reader (an output is one), or already has an activation,
- * which would come before the new residual or activation, not after it. A cycle cannot arise: r would have to depend
- * on the convolution, whose only reader is the add. Where both operands of the add are such convolutions (a residual
- * block with a projected shortcut), the first takes the other in: models write the long branch first, and its last
- * layer is the one that may as well run after the shortcut's. */
+ * which would come before the new residual or activation, not after it. A cycle cannot arise: r would have to
+ * depend on the convolution, whose only reader is the add. Where both operands of the add are such
+ * convolutions (a residual block with a projected shortcut), the first takes the other in: models write the
+ * long branch first, and its last layer is the one that may as well run after the shortcut's. */
 #include "common.h"
 
 static bool is_open(const strata_node *n) /* may get an activation */

@@ -1,6 +1,6 @@
-/* Runs a graph by the definitions of its ops, op->eval, a node after the other: slow, and independent of kernels,
- * memory plans and schedulers. For tests that ask whether two graphs compute the same. Also the random numbers
- * that such tests need. */
+/* Runs a graph by the definitions of its ops, op->eval, a node after the other: slow, and independent of
+ * kernels, memory plans and schedulers. For tests that ask whether two graphs compute the same. Also the
+ * random numbers that such tests need. */
 #ifndef STRATA_TESTS_INTERPRET_H
 #define STRATA_TESTS_INTERPRET_H
 
@@ -47,8 +47,8 @@ static inline strata_tensor *random_tensor(const strata_tensor_desc *desc, uint6
     return t;
 }
 
-/* Gives every param and const without numbers some, from seed and name: weights of a size that keeps values near 1,
- * and variances that are positive. */
+/* Gives every param and const without numbers some, from seed and name: weights of a size that keeps values
+ * near 1, and variances that are positive. */
 static inline void fill_constants(strata_graph *g, uint64_t seed)
 {
     for (int i = 0; i < strata_graph_node_count(g); i++) {
@@ -67,8 +67,8 @@ static inline void fill_constants(strata_graph *g, uint64_t seed)
     }
 }
 
-/* The values of all nodes by id; NULL where a constant without numbers is in the way. Inputs are random, by seed and
- * name. The caller frees with free_values. */
+/* The values of all nodes by id; NULL where a constant without numbers is in the way. Inputs are random, by
+ * seed and name. The caller frees with free_values. */
 static inline strata_tensor **interpret(const strata_graph *g, uint64_t seed)
 {
     const int       count = strata_graph_node_count(g);

@@ -119,20 +119,35 @@ static strata_node *find_copy(const copies *c, const strata_node *x, int device,
     return NULL;
 }
 
-/* x on `device` in `layout`: itself, or a copy. First the bytes move, then their order changes: where the kernels are. */
+/* x in another layout, where it is. */
+static strata_node *turned(strata_program *p, strata_builder *b, copies *c, strata_node *x, strata_layout layout)
+{
+    if (x->desc.rank != 4 || x->desc.layout == layout)
+        return x;
+    strata_node *made = find_copy(c, x, x->device, layout);
+    return made ? made : emit_copy(p, b, c, x, x->device, layout, strata_layout_names[layout]);
+}
+
+/* x in its layout, on another device. */
+static strata_node *moved(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device)
+{
+    if (x->device == device)
+        return x;
+    strata_node *made = find_copy(c, x, device, x->desc.layout);
+    return made ? made : emit_copy(p, b, c, x, device, x->desc.layout, p->device[device].backend->name);
+}
+
+/* x on `device` in `layout`: itself, or copies. The order of the bytes changes on the chosen device when that has a
+ * layout of its own, and kernels for it; else on the CPU. */
 static strata_node *brought(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device,
                             strata_layout layout)
 {
     if (strata_node_is_constant(x))
         return x;
-    if (x->device != device) {
-        strata_node *moved = find_copy(c, x, device, x->desc.layout);
-        x = moved ? moved : emit_copy(p, b, c, x, device, x->desc.layout, p->device[device].backend->name);
-    }
-    if (x->desc.rank != 4 || x->desc.layout == layout)
-        return x;
-    strata_node *turned = find_copy(c, x, device, layout);
-    return turned ? turned : emit_copy(p, b, c, x, device, layout, strata_layout_names[layout]);
+    int turner = p->device[0].backend->layout != STRATA_NCHW ? 0 : p->device_count - 1;
+    if (x->device == turner)
+        return moved(p, b, c, turned(p, b, c, x, layout), device);
+    return turned(p, b, c, moved(p, b, c, x, device), layout);
 }
 
 static strata_status place_node(strata_program *p, strata_builder *b, copies *c, strata_node *n, strata_error *err)

@@ -8,7 +8,7 @@ enum { MAX_BATCH = 1 << 16, MAX_CHANNELS = 1 << 12, MAX_SIDE = 1 << 15, MAX_CLAS
 static strata_status resolve(const char *what, int given, int deflt, int max, int *out, strata_error *err)
 {
     if (given < 0 || given > max)
-        return strata_fail(err, STRATA_INVALID, "the size '%s' is %d; give 1 to %d, or 0 for the model's %d", what,
+        return strata_fail(err, STRATA_INVALID, "%s: %d is not from 1 to %d; 0 means the model's %d", what,
                            given, max, deflt);
     *out = given ? given : deflt;
     return STRATA_OK;

@@ -12,6 +12,7 @@
 #ifndef STRATA_TESTS_GOLDEN_H
 #define STRATA_TESTS_GOLDEN_H
 
+#include <inttypes.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,7 +79,7 @@ static void read_map(golden *g, const char *text, golden_map *m, FILE *f)
 
     if (!at)
         fail_msg("%s: no shape: %s", g->file, text);
-    for (at += 6; rank < STRATA_MAX_RANK && sscanf(at, "%ld%n", &dim[rank], &used) == 1; at += used)
+    for (at += 6; rank < STRATA_MAX_RANK && sscanf(at, "%" SCNd64 "%n", &dim[rank], &used) == 1; at += used)
         rank++;
     m->desc = strata_desc_f32(rank, dim);
     if (sscanf(at, " mean %lf std %lf absmax %lf n %d", &m->mean, &m->std, &m->absmax, &m->count) != 4)
@@ -100,7 +101,7 @@ static void read_golden(golden *g, const char *file)
         golden_map *m = &g->map[g->maps];
         sscanf(line, "model %63s", g->model);
         sscanf(line, "input %d %d %d %d", &g->input[0], &g->input[1], &g->input[2], &g->input[3]);
-        sscanf(line, "seed %lu", &g->seed);
+        sscanf(line, "seed %" SCNu64, &g->seed);
         sscanf(line, "gain %lf", &g->gain);
         if (sscanf(line, "feature %15s %63s reduction %d", m->selector, m->name, &m->reduction) == 3 ||
             strncmp(line, "logits", 6) == 0) {
@@ -132,6 +133,17 @@ static void free_golden(golden *g)
             fail_msg("%s", err.text);                                                              \
     } while (0)
 
+static void check_reduction(const strata_graph *graph, const golden_map *m)
+{
+    strata_feature f;
+    strata_error   err = { 0 };
+
+    if (m->reduction == 0) /* the logits */
+        return;
+    OK(strata_graph_feature(graph, atoi(m->selector), &f, &err));
+    assert_int_equal(f.reduction, m->reduction);
+}
+
 /* The model of the file with its weights; its outputs are the file's maps in order. */
 static strata_graph *build_golden(strata_context *ctx, const golden *g)
 {
@@ -152,6 +164,7 @@ static strata_graph *build_golden(strata_context *ctx, const golden *g)
     for (int i = 0; i < g->maps; i++) {
         assert_true(strata_same_shape(strata_graph_output(graph, i).desc, &g->map[i].desc));
         assert_string_equal(strata_graph_output(graph, i).name, g->map[i].name);
+        check_reduction(graph, &g->map[i]);
     }
     return graph;
 }
@@ -170,12 +183,17 @@ static strata_tensor *golden_input(const golden *g)
 
 /* ---- Comparing ----------------------------------------------------------------------------------- */
 
+static double larger(double a, double b) /* a NaN is larger than anything */
+{
+    return a >= b ? a : b >= a ? b : NAN;
+}
+
 /* The largest of all differences, over the map's largest value. */
 static double worst_error(const golden_map *m, const strata_tensor *t)
 {
     const float *x = strata_tensor_data(t);
     int64_t      n = strata_count(&m->desc);
-    double       sum = 0, squares = 0, absmax = 0, worst = 0;
+    double       sum = 0, squares = 0, absmax = 0, worst;
 
     for (int64_t i = 0; i < n; i++) {
         sum += (double)x[i];
@@ -184,12 +202,11 @@ static double worst_error(const golden_map *m, const strata_tensor *t)
     for (int64_t i = 0; i < n; i++)
         squares += ((double)x[i] - sum / (double)n) * ((double)x[i] - sum / (double)n);
 
-    worst = fmax(fabs(sum / (double)n - m->mean), fabs(sqrt(squares / (double)n) - m->std));
-    worst = fmax(worst, fabs(absmax - m->absmax));
+    worst = larger(fabs(sum / (double)n - m->mean), fabs(sqrt(squares / (double)n) - m->std));
+    worst = larger(worst, fabs(absmax - m->absmax));
     for (int i = 0; i < m->count; i++) {
         assert_in_range(m->samples[i].index, 0, n - 1);
-        double d = fabs((double)x[m->samples[i].index] - m->samples[i].value);
-        worst = d <= worst ? worst : d; /* so that a NaN becomes the worst */
+        worst = larger(worst, fabs((double)x[m->samples[i].index] - m->samples[i].value));
     }
     return worst / m->absmax;
 }
@@ -211,8 +228,10 @@ static void check_golden(const char *file, golden_run *run)
     run(ctx, &g, out);
     for (int i = 0; i < g.maps; i++) {
         double e = worst_error(&g.map[i], out[i]);
-        if (!(e <= worst))
-            worst = e, where = g.map[i].name;
+        if (!(e <= worst)) {
+            worst = e;
+            where = g.map[i].name;
+        }
         strata_tensor_unref(out[i]);
     }
     print_message("%-44s %9.2e at %s\n", file, worst, where);

@@ -1,0 +1,261 @@
+/* model_options.c: see the header. The steps are apart, not one strata_create_model, because the exit code of
+ * a failure depends on the step. */
+#include "model_options.h"
+
+#include "talk.h"
+
+#include <strata/extend.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+int model_context(strata_context **out)
+{
+    strata_error err = { 0 };
+    if (strata_context_create(out, &err) != STRATA_OK)
+        return talk_failure(STAGE_RUN, &err, NULL);
+    strata_set_log(*out, talk_log, NULL);
+    return EXIT_DONE;
+}
+
+/* ---- Passes -------------------------------------------------------------------------------------- */
+
+struct pass_names {
+    const char *name[128];
+    int         count;
+};
+
+static void collect_pass(void *user, const char *name, const char *doc)
+{
+    struct pass_names *passes = user;
+    (void)doc;
+    if (passes->count < 128)
+        passes->name[passes->count++] = name;
+}
+
+int model_check_pass(const strata_context *ctx, const char *option, const char *name)
+{
+    struct pass_names passes = { .count = 0 };
+    char              list[1024] = "", near[128];
+    size_t            used = 0;
+    strata_list_passes(ctx, collect_pass, &passes);
+    for (int i = 0; i < passes.count; i++) {
+        if (strcmp(passes.name[i], name) == 0)
+            return EXIT_DONE;
+        if (used < sizeof list)
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", passes.name[i]);
+    }
+    strata_nearest(name, passes.name, passes.count, 1, near, sizeof near);
+    return talk_error(EXIT_USAGE, "%s: there is no pass '%s'; %s%s%sthere are: %s", option, name,
+                      *near ? "did you mean " : "", near, *near ? "? " : "", list);
+}
+
+/* Each word of `text`, without its "=options" and a leading '-'. */
+static int check_passes(const strata_context *ctx, const char *option, const char *text)
+{
+    while (*(text += strspn(text, " "))) {
+        size_t word = strcspn(text, " "), dash = *text == '-', name = strcspn(text + dash, " =");
+        char   copy[64];
+        snprintf(copy, sizeof copy, "%.*s", (int)name, text + dash);
+        int code = model_check_pass(ctx, option, copy);
+        if (code)
+            return code;
+        text += word;
+    }
+    return EXIT_DONE;
+}
+
+/* The pipeline, then " -name" for each pass to leave out. */
+static int make_pipeline(struct model *m)
+{
+    const struct options *o = m->options;
+    int                   code = o->pipeline ? check_passes(m->ctx, "--pipeline", o->pipeline) : EXIT_DONE;
+    if (!code && o->no_pass)
+        code = check_passes(m->ctx, "--no-pass", o->no_pass);
+    if (code || (!o->pipeline && !o->no_pass))
+        return code;
+
+    const char *base = o->pipeline ? o->pipeline : strata_default_pipeline(), *word = o->no_pass ? o->no_pass : "";
+    size_t      size = strlen(base) + 3 * strlen(word) + 1;
+    char       *text = m->pipeline = malloc(size);
+    if (!text)
+        return talk_error(EXIT_UNEXPECTED, "out of memory");
+    text += sprintf(text, "%s", base);
+    while (*(word += strspn(word, " "))) {
+        int length = (int)strcspn(word, " ");
+        text += sprintf(text, " -%.*s", length, word);
+        word += length;
+    }
+    return EXIT_DONE;
+}
+
+/* ---- Building ---------------------------------------------------------------------------------------- */
+
+int model_open(const struct options *o, const char *name, struct model *out)
+{
+    strata_error err = { 0 };
+    *out = (struct model){ .options = o };
+    int code = model_context(&out->ctx);
+    if (code)
+        return code;
+    if (strata_find_model(out->ctx, name, &out->info, &err) != STRATA_OK)
+        return talk_failure(STAGE_MODEL, &err, "'strata models' lists all");
+    return make_pipeline(out);
+}
+
+void model_close(struct model *m)
+{
+    strata_weights_destroy(m->weights);
+    strata_context_destroy(m->ctx);
+    free(m->pipeline);
+    *m = (struct model){ 0 };
+}
+
+/* --out-indices takes what MindCV takes: whole numbers, negative ones counted from the end. */
+static int check_indices(const char *text)
+{
+    if (text[strspn(text, "0123456789-,")] != '\0')
+        return talk_error(EXIT_USAGE, "--out-indices: '%s' is no list of numbers such as 1,2,3; --at takes names too",
+                          text);
+    return EXIT_DONE;
+}
+
+int model_build(const struct model *m, int batch, int height, int width, bool whole, strata_graph **out)
+{
+    const struct options *o = m->options;
+    const char           *selectors = o->at ? o->at : o->out_indices;
+    strata_error          err = { 0 };
+    if (o->out_indices && check_indices(o->out_indices))
+        return EXIT_USAGE;
+
+    strata_create_options create = {
+        .batch = batch,
+        .height = height,
+        .width = width,
+        .in_channels = o->in_channels,
+        .num_classes = o->num_classes,
+        .features_only = !whole && !selectors && m->info.has_features,
+    };
+    if (strata_create_model(m->ctx, m->info.name, &create, out, &err) != STRATA_OK)
+        return talk_failure(STAGE_MODEL, &err, NULL);
+    if (!selectors || strata_graph_select(*out, selectors, &err) == STRATA_OK)
+        return EXIT_DONE;
+    strata_graph_destroy(*out);
+    *out = NULL;
+    char next[128];
+    snprintf(next, sizeof next, "'strata info %s' lists the features", m->info.name);
+    return talk_failure(STAGE_SELECT, &err, next);
+}
+
+/* ---- Weights ----------------------------------------------------------------------------------------- */
+
+int model_check_weights(const struct options *o, bool required)
+{
+    if (o->weights && o->random_weights.given)
+        return talk_error(EXIT_USAGE, "--weights and --random-weights exclude each other; give one of them");
+    if (required && !o->weights && !o->random_weights.given)
+        return talk_error(EXIT_USAGE, "no weights; give --weights FILE, or --random-weights 1 to try things out");
+    const char *alone = o->auto_map   ? "--auto-map"
+                        : o->map      ? "--map"
+                        : o->save_map ? "--save-map"
+                        : o->ema      ? "--ema"
+                                      : NULL;
+    if (alone && !o->weights)
+        return talk_error(EXIT_USAGE, "%s belongs to --weights FILE, which is missing", alone);
+    if (o->auto_map && o->map)
+        return talk_error(EXIT_USAGE, "--auto-map finds a map, --map brings one; give one of them");
+    if (o->save_map)
+        return talk_check_target("--save-map", o->save_map);
+    return EXIT_DONE;
+}
+
+static void tell_binding(const struct model *m, const strata_bind_report *report)
+{
+    const char *path = m->options->weights;
+    int         exact = strata_bind_report_count(report, STRATA_BIND_EXACT);
+    int         mapped = strata_bind_report_count(report, STRATA_BIND_MAPPED);
+    talk_line("weights", "%s  %s, %d entries", path, strata_weights_format(m->weights),
+              strata_weights_count(m->weights));
+    talk_line("  bound", "%d of %d needed (%d not needed by these outputs, %d unexpected, %d skipped by rule)",
+              exact + mapped, exact + mapped, strata_bind_report_count(report, STRATA_BIND_NOT_NEEDED),
+              strata_bind_report_count(report, STRATA_BIND_UNEXPECTED),
+              strata_bind_report_count(report, STRATA_BIND_SKIPPED));
+    if (mapped)
+        talk_line("  mapped", "%d names %s", mapped, m->options->map ? "by the saved map" : "by role, shape and place");
+}
+
+/* What to try when a checkpoint does not fit. */
+static const char *weights_advice(const struct options *o, const strata_bind_report *report)
+{
+    if (strata_bind_report_count(report, STRATA_BIND_SHAPE) && !o->num_classes)
+        return "a classifier or first layer of another width needs --num-classes or --in-channels";
+    if (strata_bind_report_count(report, STRATA_BIND_AMBIGUOUS))
+        return "say which is meant in a file of lines 'parameter<TAB>tensor' and give it as --map FILE";
+    if (strata_bind_report_count(report, STRATA_BIND_MISSING) && !o->auto_map && !o->map)
+        return "if the names are those of another framework, try --auto-map";
+    return "'strata weights FILE' lists what the file holds";
+}
+
+static int bind_file(struct model *m, strata_graph *g)
+{
+    const struct options *o = m->options;
+    strata_error          err = { 0 };
+    if (!m->weights && strata_weights_load(m->ctx, o->weights, &m->weights, &err) != STRATA_OK)
+        return talk_failure(STAGE_WEIGHTS, &err, NULL);
+
+    const strata_bind_options how = { .auto_map = o->auto_map, .ema = o->ema, .map_path = o->map };
+    strata_bind_report       *report = NULL;
+    int                       code = EXIT_DONE;
+    if (strata_graph_bind(g, m->weights, &how, &report, &err) != STRATA_OK) {
+        if (report && !talk_is_quiet())
+            strata_bind_report_print(report, stderr);
+        code = talk_failure(STAGE_WEIGHTS, &err, report ? weights_advice(o, report) : NULL);
+    } else if (!m->bound) {
+        tell_binding(m, report);
+        if (o->save_map && strata_bind_report_save(report, o->save_map, &err) != STRATA_OK)
+            code = talk_failure(STAGE_FILES, &err, NULL);
+    }
+    strata_bind_report_destroy(report);
+    return code;
+}
+
+int model_bind(struct model *m, strata_graph *g)
+{
+    const struct seed *seed = &m->options->random_weights;
+    int                code = EXIT_DONE;
+    if (m->options->weights) {
+        code = bind_file(m, g);
+    } else if (seed->given) {
+        strata_error err = { 0 };
+        if (strata_graph_bind_random(g, seed->value, seed->gain, &err) != STRATA_OK)
+            return talk_failure(STAGE_WEIGHTS, &err, NULL);
+        if (!m->bound)
+            talk_line("weights", "random, seed %llu, gain %g: numbers without meaning", (unsigned long long)seed->value,
+                      seed->gain);
+    }
+    if (!code)
+        m->bound = true;
+    return code;
+}
+
+/* ---- Devices ------------------------------------------------------------------------------------------- */
+
+int model_compile(const struct model *m, strata_graph *g, strata_program **out)
+{
+    const struct options        *o = m->options;
+    const strata_program_options how = { .device = o->device, .strict_device = o->strict_device,
+                                         .threads = o->threads, .pipeline = m->pipeline };
+    strata_error                 err = { 0 };
+    if (strata_program_create(g, &how, out, &err) != STRATA_OK)
+        return talk_failure(STAGE_DEVICE, &err, "'strata devices' lists what can be used");
+    return EXIT_DONE;
+}
+
+const char *model_device_name(const strata_device_info *info, char *buf, size_t size)
+{
+    if (strcmp(info->backend, "cpu") == 0)
+        snprintf(buf, size, "cpu");
+    else
+        snprintf(buf, size, "%s:%d", info->backend, info->index);
+    return buf;
+}

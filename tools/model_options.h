@@ -1,0 +1,40 @@
+/* model_options.h: from options to a model: the one way in which every command builds, fills and compiles. */
+#ifndef STRATA_TOOLS_MODEL_OPTIONS_H
+#define STRATA_TOOLS_MODEL_OPTIONS_H
+
+#include "options.h"
+
+#include <strata/strata.h>
+
+struct model {
+    const struct options *options;
+    strata_context       *ctx;
+    strata_model_info     info;
+    strata_weights       *weights; /* NULL: random ones, or none */
+    char                 *pipeline; /* what the options make of the default one; NULL: the default */
+    bool                  bound; /* model_bind has told about it */
+};
+
+/* A context with its log callback; NULL after saying why. */
+int model_context(strata_context **out);
+
+/* Each returns an exit code, after saying what is wrong. model_close in any case. */
+int  model_open(const struct options *o, const char *name, struct model *out);
+void model_close(struct model *m);
+
+/* Whether the options name weights; `required`: an error if they do not. Contradictions are errors. */
+int model_check_weights(const struct options *o, bool required);
+
+/* The graph as built; batch, height and width 0: the model's. `whole`: the classifier as its output where the
+ * options choose none, instead of every feature. */
+int model_build(const struct model *m, int batch, int height, int width, bool whole, strata_graph **out);
+/* Weights or noise for what the outputs need; loads the file when first called. */
+int model_bind(struct model *m, strata_graph *g);
+/* Takes the graph in any case. */
+int model_compile(const struct model *m, strata_graph *g, strata_program **out);
+/* "cpu", or "vulkan:0" where a backend has several devices: what --device takes. Returns buf. */
+const char *model_device_name(const strata_device_info *info, char *buf, size_t size);
+/* Is `name` a pass? Says which are near if not. */
+int model_check_pass(const strata_context *ctx, const char *option, const char *name);
+
+#endif

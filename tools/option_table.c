@@ -1,0 +1,97 @@
+/* option_table.c: every option of every command. The order of the rows is that of the help text. */
+#include "option_table.h"
+
+#include "command.h"
+
+enum {
+    /* the commands that build a model, those that fill it, those that run it */
+    BUILDING = FOR_INFO | FOR_EXTRACT | FOR_DUMP | FOR_BENCH,
+    BINDING = FOR_EXTRACT | FOR_DUMP | FOR_BENCH,
+    RUNNING = FOR_EXTRACT | FOR_BENCH,
+    PLANNING = RUNNING | FOR_DUMP,
+    TABLES = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_BENCH | FOR_WEIGHTS,
+    EVERY = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_WEIGHTS
+};
+
+#define FIELD(member) offsetof(struct options, member)
+#define MAX_THREADS   1024
+#define MAX_SIDE      65536
+
+const char *const option_section_titles[SECTION_COUNT] = {
+    [SECTION_MODEL] = "Model and outputs", [SECTION_WEIGHTS] = "Weights", [SECTION_IMAGES] = "Images",
+    [SECTION_RESULT] = "Results",          [SECTION_RUN] = "Running",     [SECTION_TALK] = "Talk",
+};
+
+const struct option_def option_table[] = {
+    { "at", 0, OPTION_TEXT, FIELD(at), BUILDING, SECTION_MODEL, "SEL[,SEL...]",
+      "values to give, in this order: 2 or -1 (index of a feature), stride:8, C3 (stride 2^3), last:3, layer3 "
+      "(name of a feature), %layer1.0.conv1 (any value of the graph), logits (default: every feature)",
+      .group = GROUP_OUTPUTS },
+    { "out-indices", 0, OPTION_TEXT, FIELD(out_indices), BUILDING, SECTION_MODEL, "I[,I...]",
+      "the same with indices only, as MindCV has it", .group = GROUP_OUTPUTS },
+    { "size", 0, OPTION_SIZE, FIELD(size), BUILDING, SECTION_MODEL, "HxW",
+      "size of the input in pixels; one number for a square (default: the model's)", 1, MAX_SIDE },
+    { "batch", 0, OPTION_INT, FIELD(batch), BUILDING, SECTION_MODEL, "N", "images at once (default 1)", 1, 4096 },
+    { "num-classes", 0, OPTION_INT, FIELD(num_classes), BUILDING, SECTION_MODEL, "N",
+      "width of the classifier (default: the model's)", 1, 1 << 20 },
+    { "in-channels", 0, OPTION_INT, FIELD(in_channels), BUILDING, SECTION_MODEL, "N",
+      "channels of the input (default 3); 1 is gray, others repeat R, G, B", 1, 1024 },
+
+    { "weights", 0, OPTION_TEXT, FIELD(weights), BINDING, SECTION_WEIGHTS, "FILE",
+      "a MindSpore .ckpt or a .safetensors; told apart by content", .group = GROUP_WEIGHTS },
+    { "random-weights", 0, OPTION_SEED, FIELD(random_weights), BINDING, SECTION_WEIGHTS, "SEED[:GAIN]",
+      "reproducible noise instead of weights, to try things out (default gain 2)", .group = GROUP_WEIGHTS },
+    { "auto-map", 0, OPTION_FLAG, FIELD(auto_map), BINDING, SECTION_WEIGHTS, NULL,
+      "where names differ, bind by role, shape and place; what is not certain is refused" },
+    { "map", 0, OPTION_TEXT, FIELD(map), BINDING, SECTION_WEIGHTS, "FILE",
+      "bind by a saved map: lines of parameter, tab, tensor" },
+    { "save-map", 0, OPTION_TEXT, FIELD(save_map), BINDING, SECTION_WEIGHTS, "FILE", "write the map that was used" },
+    { "ema", 0, OPTION_FLAG, FIELD(ema), BINDING, SECTION_WEIGHTS, NULL,
+      "the averaged copies, whose names start with \"ema.\"" },
+
+    { "preprocess", 0, OPTION_CHOICE, FIELD(preprocess), FOR_EXTRACT | FOR_INFO, SECTION_IMAGES, "mindcv|pillow",
+      "how images are resized: as MindCV evaluates (default) or as timm and torchvision do; the wrong one for "
+      "your weights costs about 1 % accuracy" },
+    { "exif", 0, OPTION_CHOICE, FIELD(exif), FOR_EXTRACT, SECTION_IMAGES, "apply|ignore",
+      "turn photos as their EXIF record says (default), or not, as MindCV" },
+
+    { "output", 'o', OPTION_TEXT, FIELD(output), FOR_EXTRACT, SECTION_RESULT, "OUT",
+      "the arrays: NAME.npz or NAME.safetensors; replaced only when the new file is whole" },
+    { "output", 'o', OPTION_TEXT, FIELD(output), FOR_DUMP, SECTION_RESULT, "FILE", "where to (default: stdout)" },
+    { "dtype", 0, OPTION_CHOICE, FIELD(dtype), FOR_EXTRACT, SECTION_RESULT, "f32|f16",
+      "type of the written arrays (default f32)" },
+    { "picture", 0, OPTION_TEXT, FIELD(picture), FOR_EXTRACT, SECTION_RESULT, "FILE.png",
+      "also a mosaic of the first image and a heat map of each output" },
+    { "dump-input", 0, OPTION_TEXT, FIELD(dump_input), FOR_EXTRACT, SECTION_RESULT, "FILE.npy",
+      "also the exact input tensor, one row per image" },
+    { "format", 0, OPTION_CHOICE, FIELD(format), FOR_DUMP, SECTION_RESULT, "text|dot|json",
+      "text (default) reads back in; dot is for Graphviz" },
+    { "after", 0, OPTION_TEXT, FIELD(after), FOR_DUMP, SECTION_RESULT, "PASS|all",
+      "the graph after this pass, or after each pass that changed it (default: as built)" },
+    { "plan", 0, OPTION_FLAG, FIELD(plan), FOR_DUMP, SECTION_RESULT, NULL,
+      "the compiled graph: kernel, cost and memory of each step; needs weights" },
+    { "per-node", 0, OPTION_FLAG, FIELD(per_node), FOR_BENCH, SECTION_RESULT, NULL, "a table of the time of every step" },
+    { "profile", 0, OPTION_TEXT, FIELD(profile), FOR_BENCH, SECTION_RESULT, "FILE.json",
+      "a trace of one run for chrome://tracing or ui.perfetto.dev" },
+    { "convert", 0, OPTION_TEXT, FIELD(convert), FOR_WEIGHTS, SECTION_RESULT, "OUT.safetensors",
+      "write all entries there instead of listing them; types are kept" },
+    { "features", 0, OPTION_FLAG, FIELD(features), FOR_MODELS, SECTION_RESULT, NULL, "only models with features" },
+    { "json", 0, OPTION_FLAG, FIELD(json), TABLES, SECTION_RESULT, NULL, "JSON instead of a table" },
+
+    { "device", 0, OPTION_TEXT, FIELD(device), PLANNING, SECTION_RUN, "DEVICE",
+      "a line of 'strata devices': cpu, or vulkan with :INDEX, :NAME or :UUID (default cpu)" },
+    { "strict-device", 0, OPTION_FLAG, FIELD(strict_device), PLANNING, SECTION_RUN, NULL,
+      "fail when a step would have to run elsewhere" },
+    { "threads", 0, OPTION_INT, FIELD(threads), PLANNING, SECTION_RUN, "N",
+      "processor threads (default: those this process may use); results do not depend on it", 1, MAX_THREADS },
+    { "runs", 0, OPTION_INT, FIELD(runs), FOR_BENCH, SECTION_RUN, "N",
+      "inferences to time (default: about three seconds, at least 5)", 1, 1000000 },
+    { "pipeline", 0, OPTION_TEXT, FIELD(pipeline), PLANNING, SECTION_RUN, "\"PASS...\"",
+      "passes to run instead of the default ones; \"\" runs none" },
+    { "no-pass", 0, OPTION_LIST, FIELD(no_pass), PLANNING, SECTION_RUN, "PASS", "leave out a pass; may be repeated" },
+
+    { "quiet", 'q', OPTION_FLAG, FIELD(quiet), EVERY, SECTION_TALK, NULL, "errors only" },
+    { "verbose", 'v', OPTION_FLAG, FIELD(verbose), EVERY, SECTION_TALK, NULL, "also what the library has to say" },
+    { "help", 'h', OPTION_FLAG, FIELD(help), EVERY, SECTION_TALK, NULL, "this text" },
+    { 0 },
+};

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Who may include whom. Every folder sees the public headers and its own; what stands below is all it may see beyond.
+# usage: check_layers.sh SOURCE_ROOT
+set -eu
+cd "$1"
+sources="graph ops passes models formats backends scheduler tools bench"
+
+# includes FOLDER...: a line "FILE:<header>" or 'FILE:"header"' for each include.
+includes() {
+    grep -rHoE --include='*.[ch]' '^[[:blank:]]*#[[:blank:]]*include[[:blank:]]*["<][^">]*[">]' "$@" |
+        sed 's/:[^:"<]*\(["<]\)/:\1/'
+}
+
+# own FOLDER [ALLOWED]: "x.h" is of the file's own folder (or generated beside it), or exactly ALLOWED.
+own() {
+    includes "$1" | grep -E ':".*/.*"$' | grep -vF ":\"${2:-nothing more}\"" | sed 's/$/ is not of its own folder/'
+}
+
+# only_in FOLDER PATTERN: <PATTERN> belongs to that folder alone.
+only_in() {
+    # shellcheck disable=SC2086 # a list of folders
+    includes $sources | grep -E ":<$2>\$" | grep -v "^$1/" | sed "s|\$| belongs to $1|"
+}
+
+violations=$(
+    for folder in graph ops passes models formats tools bench; do
+        own "$folder"
+    done
+    own backends ../backend.h
+    own scheduler ../backends/backend.h
+    only_in scheduler 'uv\.h'
+    only_in backends/cpu '(cblas|openblas[a-z_]*)\.h'
+    includes include/strata | grep ':"' | sed 's/$/ is not there once installed/'
+    includes tools | grep -E ':<strata/(ops|nn)\.h>$' | grep -v '^tools/gen_docs\.c' |
+        sed 's/$/ is for authors of ops and models; the command is an application/'
+    true
+)
+if [ -n "$violations" ]; then
+    printf '%s\n' "$violations" >&2
+    exit 1
+fi
+echo "layers: fine"

@@ -1,0 +1,54 @@
+#!/bin/sh
+# All tests, as continuous integration runs them: the whole suite on a release build, then all but the long tests
+# under AddressSanitizer and UndefinedBehaviorSanitizer, then those with threads under ThreadSanitizer.
+# The last line is "N passed, N failed"; the exit code is 0 when none failed.
+set -eu
+cd "$(dirname "$0")/.."
+tools/setup.sh
+
+jobs=$(nproc)
+passed=0
+failed=0
+
+# run_suite DIR MESON_OPTIONS TEST_OPTIONS...: builds DIR and adds its results to the sums.
+run_suite() {
+    dir=$1
+    options=$2
+    shift 2
+    # shellcheck disable=SC2086 # a list of options
+    if { [ ! -f "$dir/build.ninja" ] && ! meson setup "$dir" $options; } || ! ninja -C "$dir" -j "$jobs"; then
+        echo "test: $dir does not build" >&2
+        failed=$((failed + 1))
+        return
+    fi
+    log=$dir/test-output.log
+    # A pipe would hide meson's exit code, which is not needed: a crash of meson itself leaves no summary.
+    meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes "$jobs" "$@" 2>&1 </dev/null | tee "$log"
+    ok=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$log" | tail -n 1)
+    bad=$(sed -n -e 's/^Fail: *\([0-9]*\).*/\1/p' -e 's/^Timeout: *\([0-9]*\).*/\1/p' \
+        -e 's/^Unexpected Pass: *\([0-9]*\).*/\1/p' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
+    if [ -z "$ok" ]; then
+        echo "test: no summary from meson test in $dir" >&2
+        ok=0
+        bad=$((bad + 1))
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+}
+
+echo "== release: everything"
+run_suite build-test "-Dbuildtype=release -Dwerror=true"
+
+echo "== address and undefined-behaviour sanitizers: all but the long tests"
+# Sessions and loaders are freed before the process ends; leaks are errors.
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+run_suite build-asan "-Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false" --no-suite long \
+    --timeout-multiplier 4
+
+echo "== thread sanitizer: the tests with threads"
+export TSAN_OPTIONS=halt_on_error=1
+run_suite build-tsan "-Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false" --suite threads \
+    --timeout-multiplier 4
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -2,8 +2,8 @@
  * to the host: what a program that calls the library would see. */
 #include "bench_profile.h"
 #include "command.h"
+#include "files.h"
 #include "model_options.h"
-#include "outfile.h"
 #include "talk.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* strata dump: the graph of a model, as built, after passes, or compiled. */
 #include "command.h"
+#include "files.h"
 #include "model_options.h"
-#include "outfile.h"
 #include "talk.h"
 
 #include <string.h>

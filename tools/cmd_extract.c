@@ -4,6 +4,7 @@
  * selectors, inputs, the places to write, weights, device. */
 #include "command.h"
 #include "extract.h"
+#include "files.h"
 #include "talk.h"
 
 #include <signal.h>
@@ -199,9 +200,12 @@ static int finish(struct pump *p, const struct model *m, const char *sha256, dou
     return EXIT_REJECTED;
 }
 
-/* No more rows at once than there can be; only a tensor may hold several. */
-static int useful_batch(const struct options *o, const struct inputs *in)
+/* No more rows at once than there can be; only a tensor may hold several. A graph file brings its own batch. */
+static int useful_batch(const struct model *m, const struct inputs *in)
 {
+    const struct options *o = m->options;
+    if (m->graph_text)
+        return m->graph_batch;
     for (int i = 0; i < in->count; i++)
         if (has_suffix(in->path[i], ".npy"))
             return o->batch ? o->batch : 1;
@@ -210,7 +214,7 @@ static int useful_batch(const struct options *o, const struct inputs *in)
 
 static int extract(const struct options *o, struct model *m, struct inputs *in, struct file_hash *hash)
 {
-    struct pump p = { .inputs = in, .out = o->output, .sides.options = o, .batch = useful_batch(o, in) };
+    struct pump p = { .inputs = in, .out = o->output, .sides.options = o, .batch = useful_batch(m, in) };
     p.sizes = (struct size_set){ .model = m, .batch = p.batch };
 
     tell_inputs(o, in);

@@ -51,7 +51,7 @@ static int run(const struct options *o)
         strata_error      err = { 0 };
         json_decref(l.json);
         if (o->arg_count == 1 && strata_find_model(ctx, o->args[0], &info, &err) == STRATA_NOT_FOUND)
-            code = talk_failure(STAGE_MODEL, &err, "quote patterns such as 'resnet*'; 'strata models' lists all");
+            code = talk_failure(STAGE_MODEL, &err, NULL);
         else
             code = talk_error(EXIT_UNKNOWN, "no model matches; 'strata models' lists all");
     } else if (o->json) {

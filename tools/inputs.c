@@ -2,20 +2,14 @@
  * list, of the names in a folder. Rows of the output follow it. */
 #include "inputs.h"
 
+#include "files.h"
 #include "talk.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
-
-bool has_suffix(const char *path, const char *suffix)
-{
-    size_t n = strlen(path), k = strlen(suffix);
-    return n >= k && strcasecmp(path + n - k, suffix) == 0;
-}
 
 static bool is_image_name(const char *path)
 {
@@ -95,31 +89,11 @@ static int add_folder(struct inputs *in, const char *folder)
 
 /* ---- Lists ------------------------------------------------------------------------------------- */
 
-static int read_all(FILE *from, const char *name, char **text, size_t *size)
-{
-    size_t capacity = 0;
-    *text = NULL;
-    *size = 0;
-    do {
-        if (capacity - *size < 4096) {
-            capacity = capacity ? 2 * capacity : 65536;
-            char *grown = realloc(*text, capacity);
-            if (!grown)
-                return out_of_memory();
-            *text = grown;
-        }
-        *size += fread(*text + *size, 1, capacity - *size, from);
-    } while (!feof(from) && !ferror(from));
-    if (ferror(from))
-        return talk_error(EXIT_FILES, "list '%s': %s", name, strerror(errno));
-    return EXIT_DONE;
-}
-
 static int add_list(struct inputs *in, FILE *from, const char *name)
 {
     char  *text;
     size_t size;
-    int    before = in->count, code = read_all(from, name, &text, &size);
+    int    before = in->count, code = read_stream(from, name, &text, &size);
     char   end = !code && memchr(text, '\0', size) ? '\0' : '\n';
     for (size_t at = 0; !code && at < size;) {
         const char *stop = memchr(text + at, end, size - at);

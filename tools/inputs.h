@@ -2,8 +2,6 @@
 #ifndef STRATA_TOOLS_INPUTS_H
 #define STRATA_TOOLS_INPUTS_H
 
-#include <stdbool.h>
-
 struct inputs {
     char **path;
     int    count, capacity;
@@ -16,7 +14,5 @@ struct inputs {
  * checked when its turn comes. inputs_free in any case. */
 int  inputs_collect(const char *const *args, int count, struct inputs *out);
 void inputs_free(struct inputs *in);
-
-bool has_suffix(const char *path, const char *suffix); /* whatever the case */
 
 #endif

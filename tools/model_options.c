@@ -2,10 +2,12 @@
  * a failure depends on the step. */
 #include "model_options.h"
 
+#include "files.h"
 #include "talk.h"
 
 #include <strata/extend.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +93,40 @@ static int make_pipeline(struct model *m)
 
 /* ---- Building ---------------------------------------------------------------------------------------- */
 
+static int parse_graph(const struct model *m, strata_graph **out)
+{
+    strata_error err = { 0 };
+    if (strata_graph_parse(m->ctx, m->graph_path, m->graph_text, m->graph_size, out, &err) != STRATA_OK)
+        return talk_failure(STAGE_FILES, &err, NULL);
+    if (strata_graph_input_count(*out) == 1 && strata_graph_input(*out, 0).desc->rank == 4)
+        return EXIT_DONE;
+    strata_graph_destroy(*out);
+    *out = NULL;
+    return talk_error(EXIT_FILES, "'%s': the graph needs exactly one input, of shape [N,C,H,W]", m->graph_path);
+}
+
+/* Reads the file and learns from a first graph what a registered model would tell. The name is borrowed from the
+ * options, for the graph does not live long. */
+static int open_graph_file(struct model *m, const char *path)
+{
+    strata_graph *g = NULL;
+    FILE         *from = fopen(path, "rb");
+    if (!from)
+        return talk_error(EXIT_FILES, "graph file '%s': %s", path, strerror(errno));
+    int code = read_stream(from, path, &m->graph_text, &m->graph_size);
+    fclose(from);
+    m->graph_path = path;
+    if (!code)
+        code = parse_graph(m, &g);
+    if (code)
+        return code;
+    m->graph_batch = (int)strata_graph_input(g, 0).desc->dim[0];
+    m->info = (strata_model_info){ .name = path, .family = "graph file", .input = *strata_graph_input_record(g),
+                                   .has_features = strata_graph_feature_count(g) > 0 };
+    strata_graph_destroy(g);
+    return EXIT_DONE;
+}
+
 int model_open(const struct options *o, const char *name, struct model *out)
 {
     strata_error err = { 0 };
@@ -98,9 +134,11 @@ int model_open(const struct options *o, const char *name, struct model *out)
     int code = model_context(&out->ctx);
     if (code)
         return code;
-    if (strata_find_model(out->ctx, name, &out->info, &err) != STRATA_OK)
-        return talk_failure(STAGE_MODEL, &err, "'strata models' lists all");
-    return make_pipeline(out);
+    if (strchr(name, '/') || has_suffix(name, ".graph"))
+        code = open_graph_file(out, name);
+    else if (strata_find_model(out->ctx, name, &out->info, &err) != STRATA_OK)
+        code = talk_failure(STAGE_MODEL, &err, NULL);
+    return code ? code : make_pipeline(out);
 }
 
 void model_close(struct model *m)
@@ -108,6 +146,7 @@ void model_close(struct model *m)
     strata_weights_destroy(m->weights);
     strata_context_destroy(m->ctx);
     free(m->pipeline);
+    free(m->graph_text);
     *m = (struct model){ 0 };
 }
 
@@ -120,6 +159,43 @@ static int check_indices(const char *text)
     return EXIT_DONE;
 }
 
+/* Shapes are part of a graph file. */
+static int build_from_file(const struct model *m, int batch, int height, int width, strata_graph **out)
+{
+    const struct options *o = m->options;
+    if (o->num_classes || o->in_channels)
+        return talk_error(EXIT_USAGE, "%s: a graph file has its shapes; leave out --num-classes and --in-channels",
+                          m->graph_path);
+    int code = parse_graph(m, out);
+    if (code)
+        return code;
+    const int64_t *dim = strata_graph_input(*out, 0).desc->dim;
+    if ((!batch || batch == dim[0]) && (!height || height == dim[2]) && (!width || width == dim[3]))
+        return EXIT_DONE;
+    code = talk_error(EXIT_USAGE, "%s: the graph is for %lld inputs of %lldx%lld at once, not %d of %dx%d", m->graph_path,
+                      (long long)dim[0], (long long)dim[2], (long long)dim[3], batch ? batch : (int)dim[0],
+                      height ? height : (int)dim[2], width ? width : (int)dim[3]);
+    strata_graph_destroy(*out);
+    *out = NULL;
+    return code;
+}
+
+static int build_by_name(const struct model *m, int batch, int height, int width, bool features, strata_graph **out)
+{
+    strata_create_options create = {
+        .batch = batch,
+        .height = height,
+        .width = width,
+        .in_channels = m->options->in_channels,
+        .num_classes = m->options->num_classes,
+        .features_only = features,
+    };
+    strata_error err = { 0 };
+    if (strata_create_model(m->ctx, m->info.name, &create, out, &err) != STRATA_OK)
+        return talk_failure(STAGE_MODEL, &err, NULL);
+    return EXIT_DONE;
+}
+
 int model_build(const struct model *m, int batch, int height, int width, bool whole, strata_graph **out)
 {
     const struct options *o = m->options;
@@ -128,23 +204,15 @@ int model_build(const struct model *m, int batch, int height, int width, bool wh
     if (o->out_indices && check_indices(o->out_indices))
         return EXIT_USAGE;
 
-    strata_create_options create = {
-        .batch = batch,
-        .height = height,
-        .width = width,
-        .in_channels = o->in_channels,
-        .num_classes = o->num_classes,
-        .features_only = !whole && !selectors && m->info.has_features,
-    };
-    if (strata_create_model(m->ctx, m->info.name, &create, out, &err) != STRATA_OK)
-        return talk_failure(STAGE_MODEL, &err, NULL);
+    int code = m->graph_text ? build_from_file(m, batch, height, width, out)
+                             : build_by_name(m, batch, height, width, !whole && !selectors && m->info.has_features, out);
+    if (code)
+        return code;
     if (!selectors || strata_graph_select(*out, selectors, &err) == STRATA_OK)
         return EXIT_DONE;
     strata_graph_destroy(*out);
     *out = NULL;
-    char next[128];
-    snprintf(next, sizeof next, "'strata info %s' lists the features", m->info.name);
-    return talk_failure(STAGE_SELECT, &err, next);
+    return talk_failure(STAGE_SELECT, &err, NULL);
 }
 
 /* ---- Weights ----------------------------------------------------------------------------------------- */

@@ -9,7 +9,11 @@
 struct model {
     const struct options *options;
     strata_context       *ctx;
-    strata_model_info     info;
+    strata_model_info     info; /* of a graph file: what the graph says of itself */
+    char                 *graph_text; /* NULL: a registered model */
+    size_t                graph_size;
+    const char           *graph_path;
+    int                   graph_batch;
     strata_weights       *weights; /* NULL: random ones, or none */
     char                 *pipeline; /* what the options make of the default one; NULL: the default */
     bool                  bound; /* model_bind has told about it */
@@ -18,7 +22,8 @@ struct model {
 /* A context with its log callback; NULL after saying why. */
 int model_context(strata_context **out);
 
-/* Each returns an exit code, after saying what is wrong. model_close in any case. */
+/* `name` is that of a registered model, or, with a '/' or ending in .graph, a file that 'strata dump' wrote.
+ * Each returns an exit code, after saying what is wrong. model_close in any case. */
 int  model_open(const struct options *o, const char *name, struct model *out);
 void model_close(struct model *m);
 

@@ -15,7 +15,7 @@ enum {
 
 #define FIELD(member) offsetof(struct options, member)
 #define MAX_THREADS   1024
-#define MAX_SIDE      65536
+#define MAX_SIDE      32768
 
 const char *const option_section_titles[SECTION_COUNT] = {
     [SECTION_MODEL] = "Model and outputs", [SECTION_WEIGHTS] = "Weights", [SECTION_IMAGES] = "Images",

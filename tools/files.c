@@ -1,13 +1,42 @@
-/* outfile.c: a temporary file in the same folder, renamed when it is whole. */
-#include "outfile.h"
+/* files.c: see the header. What is written goes to a temporary file in the same folder, renamed when it is whole. */
+#include "files.h"
 
 #include "talk.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+bool has_suffix(const char *path, const char *suffix)
+{
+    size_t n = strlen(path), k = strlen(suffix);
+    return n >= k && strcasecmp(path + n - k, suffix) == 0;
+}
+
+int read_stream(FILE *from, const char *name, char **text, size_t *size)
+{
+    size_t capacity = 0;
+    *text = NULL;
+    *size = 0;
+    do {
+        if (capacity - *size < 4096) {
+            capacity = capacity ? 2 * capacity : 65536;
+            char *grown = realloc(*text, capacity);
+            if (!grown)
+                return talk_error(EXIT_UNEXPECTED, "out of memory");
+            *text = grown;
+        }
+        *size += fread(*text + *size, 1, capacity - *size, from);
+    } while (!feof(from) && !ferror(from));
+    if (ferror(from))
+        return talk_error(EXIT_FILES, "'%s': %s", name, strerror(errno));
+    return EXIT_DONE;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------------- */
 
 static bool written_in_place(const char *path)
 {

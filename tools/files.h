@@ -1,9 +1,15 @@
-/* outfile.h: a text file that appears under its name only when it is whole. */
-#ifndef STRATA_TOOLS_OUTFILE_H
-#define STRATA_TOOLS_OUTFILE_H
+/* files.h: reading a whole file, and writing one that appears under its name only when it is whole. */
+#ifndef STRATA_TOOLS_FILES_H
+#define STRATA_TOOLS_FILES_H
 
 #include <stdbool.h>
 #include <stdio.h>
+
+bool has_suffix(const char *path, const char *suffix); /* whatever the case */
+
+/* Everything in `from`, into memory that the caller frees (also after an error). Returns an exit code, after saying
+ * what is wrong with `name`. */
+int read_stream(FILE *from, const char *name, char **text, size_t *size);
 
 struct outfile {
     FILE       *stream;

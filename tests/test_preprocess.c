@@ -59,9 +59,11 @@ static void thin_images_need_no_room(void **state)
         strata_image *result;
         strata_input_record r = record_of(224, 224, 0.875, (strata_interpolation)(k % 2));
         assert_ok(strata_image_preprocess(img, &r, (strata_flavour)(k / 2), &result, &err));
-        const uint8_t *p = strata_image_pixels(result); /* rows are of one colour */
-        for (int i = 3; i < 224 * 3; i++)
-            assert_int_equal(p[i], p[i - 3]);
+        const uint8_t *p = strata_image_pixels(result);
+        for (int y = 0; y < 224; y++) /* rows are of one colour, but for the last bit of OpenCV's weights */
+            for (int x = 1; x < 224; x++)
+                for (int c = 0; c < 3; c++)
+                    assert_true(abs(p[(y * 224 + x) * 3 + c] - p[y * 224 * 3 + c]) <= 1);
         strata_image_destroy(result);
     }
     strata_image_destroy(img);

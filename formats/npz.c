@@ -90,7 +90,7 @@ static strata_status add_member(zip_t *archive, const char *name, const char *de
     char header[STRATA_NPY_HEADER], member[1100];
     strata_npy_make_header(header, descr, desc->rank, desc->dim);
     if (fseeko(*spool, 0, SEEK_SET) != 0 || fwrite(header, 1, sizeof header, *spool) != sizeof header ||
-        fflush(*spool) != 0 || ferror(*spool))
+        fflush(*spool) != 0 || ferror(*spool) || fseeko(*spool, 0, SEEK_SET) != 0) /* libzip reads from here */
         return strata_fail(err, STRATA_IO, "%s: cannot write to a temporary file: %s", name, strerror(errno));
 
     zip_source_t *source = zip_source_filep(archive, *spool, 0, -1);

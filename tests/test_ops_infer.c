@@ -410,7 +410,8 @@ static void test_layout(void **state)
 /* A number from the range of the row, mostly small, or now and then one just outside. */
 static double some_value(const strata_attr_def *row, bool wild)
 {
-    double most = row->type == STRATA_ATTR_ENUM || row->type == STRATA_ATTR_BOOL ? row->max : fmin(row->max, 4);
+    bool   named = row->type == STRATA_ATTR_ENUM || row->type == STRATA_ATTR_BOOL;
+    double most  = named ? row->max : fmin(row->max, 4);
     if (row->type == STRATA_ATTR_FLOAT)
         return fmin(fmax(noise() * 2, row->min), row->max);
     if (wild && pick(0, 3) == 0)

@@ -228,8 +228,8 @@ static void test_softmax(void **state)
 static void test_nest(void **state)
 {
     (void)state;
-    strata_nest nest = { .rank = 5, .dim = { 8, 1, 4, 3, 3 }, .stride = { { 36, 36, 9, 3, 1 }, { 1, 0, 0, 0, 0 },
-                                                                         { 36, 36, 9, 3, 1 } } };
+    strata_nest nest = { .rank = 5, .dim = { 8, 1, 4, 3, 3 },
+                         .stride = { { 36, 36, 9, 3, 1 }, { 1, 0, 0, 0, 0 }, { 36, 36, 9, 3, 1 } } };
     int         rows = 0;
     strata_nest_start(&nest);
     assert_true(nest.row == 36 && nest.step[0] == 1 && nest.step[1] == 0 && nest.step[2] == 1);

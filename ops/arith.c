@@ -47,15 +47,18 @@ static inline double combine(char op, double x, double y)
 static inline void combine_row(char op, strata_act act, float *out, const float *x, int64_t x_step,
                                const float *y, int64_t y_step, int64_t count)
 {
-    if (act == STRATA_ACT_NONE && x_step == 1 && y_step == 1)
-        for (int64_t i = 0; i < count; i++)
-            out[i] = (float)combine(op, x[i], y[i]);
-    else if (act == STRATA_ACT_NONE && x_step == 1 && y_step == 0)
-        for (int64_t i = 0, same = 0; i < count; i++)
-            out[i] = (float)combine(op, x[i], y[same]);
-    else
+    if (act != STRATA_ACT_NONE)
         for (int64_t i = 0; i < count; i++)
             out[i] = (float)strata_activate(act, combine(op, x[i * x_step], y[i * y_step]));
+    else if (x_step == 1 && y_step == 1)
+        for (int64_t i = 0; i < count; i++)
+            out[i] = (float)combine(op, x[i], y[i]);
+    else if (x_step == 1 && y_step == 0)
+        for (int64_t i = 0; i < count; i++)
+            out[i] = (float)combine(op, x[i], *y);
+    else
+        for (int64_t i = 0; i < count; i++)
+            out[i] = (float)combine(op, x[i * x_step], y[i * y_step]);
 }
 
 static inline strata_status eval_binary(char op, const strata_node *n, const strata_view *in,

@@ -16,10 +16,7 @@ static const strata_attr_def attrs[] = {
 static strata_status infer(const strata_node *n, strata_tensor_desc *out, strata_error *err)
 {
     STRATA_TRY(strata_infer_operands(n, out, err));
-    STRATA_TRY(strata_infer_rank(n, X, 2, STRATA_MAX_RANK, err));
-    for (int i = GAMMA; i <= VARIANCE; i++)
-        STRATA_TRY(strata_infer_vector(n, i, n->in[X]->desc.dim[1], err));
-    return STRATA_OK;
+    return strata_infer_per_channel(n, 2, STRATA_MAX_RANK, err);
 }
 
 static strata_status eval(const strata_node *n, const strata_view *in, strata_view *out)

@@ -69,6 +69,14 @@ strata_status strata_infer_vector(const strata_node *n, int i, int64_t length, s
                        strata_shape_text(v, shape, sizeof shape));
 }
 
+strata_status strata_infer_per_channel(const strata_node *n, int low, int high, strata_error *err)
+{
+    STRATA_TRY(strata_infer_rank(n, 0, low, high, err));
+    for (int i = 1; i < strata_operand_count(n); i++)
+        STRATA_TRY(strata_infer_vector(n, i, n->in[0]->desc.dim[1], err));
+    return STRATA_OK;
+}
+
 strata_status strata_infer_same_dim(const strata_node *n, int i, int j, int axis, strata_error *err)
 {
     int64_t p = n->in[i]->desc.dim[axis], q = n->in[j]->desc.dim[axis];

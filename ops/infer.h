@@ -25,6 +25,8 @@ strata_status strata_infer_operands(const strata_node *n, strata_tensor_desc *ou
 strata_status strata_infer_rank(const strata_node *n, int i, int low, int high, strata_error *err);
 /* Operand i is [length]; an operand left out is fine. */
 strata_status strata_infer_vector(const strata_node *n, int i, int64_t length, strata_error *err);
+/* Operand 0 has a rank from low to high, and all others are vectors with an element per channel of it. */
+strata_status strata_infer_per_channel(const strata_node *n, int low, int high, strata_error *err);
 /* Operands i and j have the same dim `axis`. */
 strata_status strata_infer_same_dim(const strata_node *n, int i, int j, int axis, strata_error *err);
 /* `axis` is one of operand 0's dims. */

@@ -5,7 +5,6 @@
 #include "infer.h"
 #include "nest.h"
 
-#include <limits.h>
 #include <string.h>
 
 enum { FROM, TO }; /* arrays of a nest */
@@ -82,7 +81,7 @@ static void window_reshape(const strata_node *n, strata_window *w)
                                    y->dim[y->rank - 2] == x->dim[x->rank - 2]);
 }
 
-static strata_status eval_copy(const strata_node *n, const strata_view *in, strata_view *out)
+static strata_status eval_reshape(const strata_node *n, const strata_view *in, strata_view *out)
 {
     (void)n;
     memmove(out->data, in[0].data, strata_bytes(out->desc)); /* a view may be evaluated onto itself */
@@ -144,8 +143,9 @@ static strata_status eval_transpose(const strata_node *n, const strata_view *in,
 static const strata_attr_def slice_attrs[] = {
     { "axis", STRATA_ATTR_INT, offsetof(strata_slice_attrs, axis), 0, STRATA_MAX_RANK - 1, 1,
       "the dim to cut" },
-    { "begin", STRATA_ATTR_INT, offsetof(strata_slice_attrs, begin), 0, INT_MAX, 0, "first element" },
-    { "end", STRATA_ATTR_INT, offsetof(strata_slice_attrs, end), 1, INT_MAX, 1,
+    { "begin", STRATA_ATTR_INT, offsetof(strata_slice_attrs, begin), 0, OPS_MAX_DIM, 0,
+      "first element" },
+    { "end", STRATA_ATTR_INT, offsetof(strata_slice_attrs, end), 1, OPS_MAX_DIM, 1,
       "one after the last element" },
     { 0 }
 };
@@ -266,7 +266,7 @@ static strata_status eval_pad(const strata_node *n, const strata_view *in, strat
 const strata_op_def strata_op_reshape = {
     .name = "reshape", .doc = "The same elements, in row-major order, under another shape.",
     .operands = { { "x" } }, .attrs = reshape_attrs, .attr_size = sizeof(strata_reshape_attrs),
-    .flags = STRATA_OP_VIEW, .infer = infer_reshape, .window = window_reshape, .eval = eval_copy,
+    .flags = STRATA_OP_VIEW, .infer = infer_reshape, .window = window_reshape, .eval = eval_reshape,
 };
 
 const strata_op_def strata_op_transpose = {

@@ -157,8 +157,8 @@ static void test_math(void **state)
     strata_graph_destroy(g);
 }
 
-/* TensorFlow's rule, said otherwise: ceil(size / stride) results; the last window ends where the padding does,
- * or there is none and it ends inside; and an odd element goes to the end. */
+/* TensorFlow's rule, said otherwise: ceil(size / stride) results; the last window ends where the padding
+ * does, or there is none and it ends inside; and an odd element goes to the end. */
 static void test_same(void **state)
 {
     (void)state;

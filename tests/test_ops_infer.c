@@ -4,19 +4,21 @@
 
 #include <strata/nn.h>
 
+static const struct {
+    const char          *name;
+    const strata_op_def *op;
+} ops[] = {
+#define OP(name) { #name, &strata_op_##name },
+#include <strata/ops.def>
+#undef OP
+};
+enum { OPS = sizeof ops / sizeof *ops };
+
 /* The tables themselves: names as in ops.def, docs, defaults inside their ranges, a name per enum value. */
 static void test_tables(void **state)
 {
     (void)state;
-    static const struct {
-        const char          *name;
-        const strata_op_def *op;
-    } ops[] = {
-#define OP(name) { #name, &strata_op_##name },
-#include <strata/ops.def>
-#undef OP
-    };
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+    for (int i = 0; i < OPS; i++) {
         const strata_op_def *op = ops[i].op;
         char                 attrs[256] = { 0 };
         strata_error         err;
@@ -403,13 +405,124 @@ static void test_layout(void **state)
     refused(&r, STRATA_SHAPE, "only values of rank 4 can be nhwc, not rank 2");
 }
 
+/* ---- Anything at all ---- */
+
+/* A number from the range of the row, mostly small, or now and then one just outside. */
+static double some_value(const strata_attr_def *row, bool wild)
+{
+    bool   named = row->type == STRATA_ATTR_ENUM || row->type == STRATA_ATTR_BOOL;
+    double most  = named ? row->max : fmin(row->max, 4);
+    if (row->type == STRATA_ATTR_FLOAT)
+        return fmin(fmax(noise() * 2, row->min), row->max);
+    if (wild && pick(0, 3) == 0)
+        return pick(0, 1) ? row->max + pick(-1, 1) : row->min - 1;
+    return pick((int)row->min, (int)fmax(most, row->min));
+}
+
+static void some_attrs(op_run *r, bool wild)
+{
+    for (const strata_attr_def *row = r->n.op->attrs; row && row->name; row++) {
+        void *attrs = r->attrs.bytes;
+        if (row->type == STRATA_ATTR_INTS)
+            ((strata_ints *)(r->attrs.bytes + row->offset))->count = pick(0, STRATA_MAX_RANK);
+        for (int i = 0; i < strata_attr_length(row, attrs); i++)
+            strata_attr_set(row, attrs, i, some_value(row, wild));
+    }
+}
+
+/* Dims near x's, so that many fit. */
+static int some_dims(const op_run *r, bool wild, int64_t dim[STRATA_MAX_RANK])
+{
+    const strata_tensor_desc *x = &r->in[0].desc;
+    int     rank = r->count && pick(0, 5) ? x->rank : pick(1, STRATA_MAX_RANK);
+    int64_t room = INT64_MAX / 16;
+    for (int i = 0; i < rank; i++) {
+        dim[i] = r->count && i < x->rank && pick(0, 5) ? x->dim[i] : pick(1, 5);
+        if (wild && pick(0, 3) == 0)
+            dim[i] = INT64_C(1) << pick(0, 59);
+        if (dim[i] > room)
+            dim[i] = 1;
+        room /= dim[i];
+    }
+    return rank;
+}
+
+/* Whatever comes: no crash (run under sanitizers), and a result or a reason. What is accepted and small is
+ * evaluated, and every element of its result is written. */
+static void test_anything(void **state)
+{
+    (void)state;
+    noise_seed();
+    int evaluated[OPS] = { 0 };
+    for (int round = 0; round < 400 * OPS; round++) {
+        const strata_op_def *op = ops[round % OPS].op;
+        bool                 wild = pick(0, 3) == 0;
+        int64_t              dim[STRATA_MAX_RANK];
+        op_run               r;
+        if (op->flags & STRATA_OP_SOURCE)
+            continue;
+        op_begin(&r, op, NULL);
+        some_attrs(&r, wild);
+        int count = op->flags & STRATA_OP_VARIADIC ? pick(1, STRATA_MAX_OPERANDS) : 0;
+        while (count ? r.count < count : r.count < STRATA_MAX_OPERANDS && op->operands[r.count].name) {
+            int  k    = r.count;
+            bool role = !count && op->operands[k].role && pick(0, 5);
+            if (!count && op->operands[k].optional && pick(0, 1)) {
+                op_absent(&r);
+            } else if (role && strcmp(op->operands[k].role, "weight") != 0) {
+                int64_t length = op->operands[1].role && strcmp(op->operands[1].role, "weight") == 0
+                                     ? r.in[1].desc.dim[0] : r.in[0].desc.dim[1];
+                op_operand(&r, 1, &length);
+            } else {
+                int rank = some_dims(&r, wild, dim);
+                op_operand(&r, rank, dim)->desc.layout =
+                    wild && rank == 4 ? (strata_layout)pick(0, 1) : STRATA_NCHW;
+            }
+        }
+        strata_status status = op_infer(&r);
+        if (status != STRATA_OK) {
+            assert_true(strlen(r.err.text) > 10);
+            continue;
+        }
+        assert_true(strata_count(&r.n.desc) > 0 && r.n.desc.rank <= STRATA_MAX_RANK);
+        assert_true(r.n.desc.rank == 4 || r.n.desc.layout == STRATA_NCHW);
+        if (op->macs)
+            op->macs(&r.n);
+        strata_window w = { .size = { 1, 1 }, .stride = { 1, 1 } };
+        if (op->window)
+            op->window(&r.n, &w);
+        bool small = strata_count(&r.n.desc) < 1 << 14;
+        for (int k = 0; k < r.count; k++)
+            small = small && (!r.n.in[k] || strata_count(&r.in[k].desc) < 1 << 14);
+        if (!small)
+            continue;
+        for (int k = 0; k < r.count; k++)
+            if (r.n.in[k]) {
+                size_t elements = (size_t)strata_count(&r.in[k].desc);
+                r.view[k] = (strata_view){ .desc = &r.in[k].desc, .data = calloc(elements, sizeof(float)) };
+                r.x[k]    = r.view[k].data;
+                for (size_t i = 0; i < elements; i++)
+                    r.x[k][i] = fabsf(noise()) + 0.1f;
+            }
+        op_eval(&r);
+        for (int64_t i = 0; i < strata_count(&r.n.desc); i++)
+            if (memcmp(r.y + i, &(uint32_t){ UINT32_MAX }, sizeof *r.y) == 0)
+                fail_msg("%s: element %lld was not written", op->name, (long long)i);
+        evaluated[round % OPS]++;
+        op_end(&r);
+    }
+    for (int i = 0; i < OPS; i++) /* the dice must reach every op */
+        if (!(ops[i].op->flags & STRATA_OP_SOURCE) && evaluated[i] == 0)
+            fail_msg("%s was never accepted", ops[i].name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tables), cmocka_unit_test(test_flags),  cmocka_unit_test(test_conv2d),
         cmocka_unit_test(test_dense),  cmocka_unit_test(test_norms),  cmocka_unit_test(test_pools),
         cmocka_unit_test(test_arith),  cmocka_unit_test(test_shapes), cmocka_unit_test(test_dtype),
-        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_layout), cmocka_unit_test(test_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,8 @@
  * mathematics, index by index, and against cases worked by hand. */
 #include "ops_harness.h"
 
+#include "../ops/nest.h"
+
 enum { ROUNDS = 60 };
 
 /* ---- Norms ---- */
@@ -221,6 +223,21 @@ static void test_softmax(void **state)
 }
 
 /* ---- Arithmetic ---- */
+
+/* Weights times one scale per filter: a row must be a whole filter, or folding a network takes long. */
+static void test_nest(void **state)
+{
+    (void)state;
+    strata_nest nest = { .rank = 5, .dim = { 8, 1, 4, 3, 3 },
+                         .stride = { { 36, 36, 9, 3, 1 }, { 1, 0, 0, 0, 0 }, { 36, 36, 9, 3, 1 } } };
+    int         rows = 0;
+    strata_nest_start(&nest);
+    assert_true(nest.row == 36 && nest.step[0] == 1 && nest.step[1] == 0 && nest.step[2] == 1);
+    do
+        assert_true(nest.at[0] == 36 * rows && nest.at[1] == rows && nest.at[2] == 36 * rows);
+    while (rows++, strata_nest_next(&nest));
+    assert_int_equal(rows, 8);
+}
 
 /* Splits the row-major index i of a shape. */
 static void split(int64_t i, int rank, const int64_t *dim, int64_t *index)
@@ -459,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_batch_norm),  cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_grn),         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_activation_ops), cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_nest),
         cmocka_unit_test(test_binary),      cmocka_unit_test(test_unary),
         cmocka_unit_test(test_partial_add), cmocka_unit_test(test_reshape),
         cmocka_unit_test(test_transpose),   cmocka_unit_test(test_slice_and_concat),

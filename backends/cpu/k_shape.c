@@ -13,9 +13,10 @@ enum { CPU_NCHW = 1 << STRATA_NCHW };
 static strata_status reshape_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;
-    const int64_t count = strata_count(f->out.desc), one = 1;
+    int64_t step[STRATA_MAX_RANK]; /* both sides are row-major: the shape they have in common is the result's */
+    cpu_steps(f->out.desc, step);
     if (f->out.data != f->in[0].data)
-        cpu_copy_nest(s, 1, &count, f->out.data, &one, f->in[0].data, &one);
+        cpu_copy_nest(s, f->out.desc->rank, f->out.desc->dim, f->out.data, step, f->in[0].data, step);
     return STRATA_OK;
 }
 

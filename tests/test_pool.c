@@ -1,0 +1,165 @@
+/* The thread pool: every item once, whatever the number of threads, callers and jobs. Meant to be run under the thread
+ * sanitizer too: items add to plain memory of their own, and callers read it when the job is done. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../backends/cpu/pool.h"
+
+enum { MOST_ITEMS = 300, MOST_THREADS = 8 };
+
+typedef struct job {
+    int      seen[MOST_ITEMS];
+    uint64_t per_slot[MOST_THREADS]; /* plain memory: no two threads of a job may have the same slot */
+    int      threads;
+} job;
+
+static void count_item(void *arg, int item, int slot)
+{
+    job *j = arg;
+    j->seen[item]++;
+    j->per_slot[slot]++;
+}
+
+/* Runs jobs of 0, 1, 2, ... items and checks each. */
+static bool jobs_are_right(cpu_pool *pool, int rounds)
+{
+    for (int round = 0; round < rounds; round++) {
+        job j     = { .threads = cpu_pool_threads(pool) };
+        int count = round % MOST_ITEMS;
+        cpu_pool_run(pool, count, count_item, &j);
+        uint64_t total = 0;
+        for (int i = 0; i < MOST_ITEMS; i++)
+            if (j.seen[i] != (i < count))
+                return false;
+        for (int s = 0; s < MOST_THREADS; s++)
+            total += s < j.threads ? j.per_slot[s] : 0;
+        if (total != (uint64_t)count)
+            return false;
+    }
+    return true;
+}
+
+static void every_item_once(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        cpu_pool *pool;
+        assert_int_equal(cpu_pool_create(threads, &pool, NULL), STRATA_OK);
+        assert_int_equal(cpu_pool_threads(pool), threads);
+        assert_true(jobs_are_right(pool, 2000));
+        cpu_pool_destroy(pool);
+    }
+}
+
+typedef struct caller {
+    pthread_t thread;
+    cpu_pool *pool;
+    bool      right;
+} caller;
+
+static void *call(void *arg)
+{
+    caller *c = arg;
+    c->right  = jobs_are_right(c->pool, 1500);
+    return NULL;
+}
+
+/* More callers than the pool has places for jobs. */
+static void many_callers(void **state)
+{
+    (void)state;
+    enum { CALLERS = 12 };
+    for (int threads = 1; threads <= 4; threads++) {
+        caller    c[CALLERS];
+        cpu_pool *pool;
+        assert_int_equal(cpu_pool_create(threads, &pool, NULL), STRATA_OK);
+        for (int i = 0; i < CALLERS; i++) {
+            c[i] = (caller){ .pool = pool };
+            assert_int_equal(pthread_create(&c[i].thread, NULL, call, &c[i]), 0);
+        }
+        for (int i = 0; i < CALLERS; i++) {
+            pthread_join(c[i].thread, NULL);
+            assert_true(c[i].right);
+        }
+        cpu_pool_destroy(pool);
+    }
+}
+
+static void create_and_destroy(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        cpu_pool *pool;
+        assert_int_equal(cpu_pool_create(1 + round % 4, &pool, NULL), STRATA_OK);
+        if (round % 3 != 0)
+            assert_true(jobs_are_right(pool, round % 7));
+        cpu_pool_destroy(pool);
+    }
+    cpu_pool_destroy(NULL);
+}
+
+/* Workers that went to sleep between jobs come back. */
+static void sleepers_wake(void **state)
+{
+    (void)state;
+    cpu_pool *pool;
+    assert_int_equal(cpu_pool_create(3, &pool, NULL), STRATA_OK);
+    for (int round = 0; round < 30; round++) {
+        nanosleep(&(struct timespec){ 0, 3000000 }, NULL);
+        assert_true(jobs_are_right(pool, 5));
+    }
+    cpu_pool_destroy(pool);
+}
+
+typedef struct meeting {
+    pthread_mutex_t mutex;
+    pthread_cond_t  all;
+    int             present;
+} meeting;
+
+static void wait_for_two(void *arg, int item, int slot)
+{
+    (void)item, (void)slot;
+    meeting *m = arg;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    pthread_mutex_lock(&m->mutex);
+    m->present++;
+    pthread_cond_broadcast(&m->all);
+    while (m->present < 2 && pthread_cond_timedwait(&m->all, &m->mutex, &until) == 0)
+        ;
+    pthread_mutex_unlock(&m->mutex);
+}
+
+/* Two items that wait for each other need two threads: workers do take part, asleep or not. */
+static void workers_take_part(void **state)
+{
+    (void)state;
+    cpu_pool *pool;
+    assert_int_equal(cpu_pool_create(2, &pool, NULL), STRATA_OK);
+    for (int round = 0; round < 20; round++) {
+        meeting m = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+        if (round % 2)
+            nanosleep(&(struct timespec){ 0, 3000000 }, NULL);
+        cpu_pool_run(pool, 2, wait_for_two, &m);
+        assert_int_equal(m.present, 2);
+    }
+    cpu_pool_destroy(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_item_once), cmocka_unit_test(many_callers), cmocka_unit_test(create_and_destroy),
+        cmocka_unit_test(sleepers_wake),   cmocka_unit_test(workers_take_part),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

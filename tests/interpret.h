@@ -36,7 +36,8 @@ static inline uint64_t seed_of_name(uint64_t seed, const char *name)
     return seed;
 }
 
-static inline strata_tensor *random_tensor(const strata_tensor_desc *desc, uint64_t seed, double low, double high)
+static inline strata_tensor *random_tensor(const strata_tensor_desc *desc, uint64_t seed, double low,
+                                           double high)
 {
     strata_tensor *t = NULL;
     if (strata_tensor_create(desc, &t, NULL) != STRATA_OK)
@@ -60,8 +61,8 @@ static inline void fill_constants(strata_graph *g, uint64_t seed)
             fan *= (double)n->desc.dim[d];
         double         limit    = fmin(1, sqrt(3 / fan));
         bool           positive = strstr(n->name, "variance") != NULL;
-        strata_tensor *t        = random_tensor(&n->desc, seed_of_name(seed, n->name), positive ? 0.3 : -limit,
-                                                positive ? 1.5 : limit);
+        strata_tensor *t = random_tensor(&n->desc, seed_of_name(seed, n->name), positive ? 0.3 : -limit,
+                                         positive ? 1.5 : limit);
         strata_node_set_data(n, t);
         strata_tensor_unref(t);
     }
@@ -78,16 +79,17 @@ static inline strata_tensor **interpret(const strata_graph *g, uint64_t seed)
     for (int i = 0; i < count; i++) {
         const strata_node *n = strata_graph_node(g, i);
         if (strata_node_is_source(n)) {
-            value[i] = !strata_node_is_constant(n) ? random_tensor(&n->desc, seed_of_name(seed, n->name), -1, 1)
-                       : n->data                   ? strata_tensor_ref(n->data)
-                                                   : NULL;
+            if (!strata_node_is_constant(n))
+                value[i] = random_tensor(&n->desc, seed_of_name(seed, n->name), -1, 1);
+            else if (n->data)
+                value[i] = strata_tensor_ref(n->data);
             continue;
         }
         strata_view in[STRATA_MAX_OPERANDS] = { 0 };
         bool        known                   = true;
         for (int k = 0; k < strata_operand_count(n); k++)
             if (n->in[k] && value[n->in[k]->id])
-                in[k] = (strata_view){ .desc = &n->in[k]->desc, .data = strata_tensor_data(value[n->in[k]->id]) };
+                in[k] = (strata_view){ &n->in[k]->desc, strata_tensor_data(value[n->in[k]->id]), NULL, 0 };
             else if (n->in[k])
                 known = false;
         if (!known)

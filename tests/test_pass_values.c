@@ -158,7 +158,8 @@ static strata_graph *random_network(strata_context *ctx, uint64_t seed)
     strata_graph *g;
     network       n = { .random = seed };
     check(strata_builder_create(ctx, "random", &n.b, &err), &err);
-    keep(&n, nn_image(n.b, &(strata_model_args){ .batch = 1 + (int)(seed % 2), .channels = 4, .height = 6, .width = 5 }), 1);
+    const strata_model_args args = { .batch = 1 + (int)(seed % 2), .channels = 4, .height = 6, .width = 5 };
+    keep(&n, nn_image(n.b, &args), 1);
     for (int i = 0; i < 14; i++)
         NN_SCOPE(n.b, "b%d", i)
             extend(&n);
@@ -192,8 +193,8 @@ static int compare(const strata_graph *before, const strata_graph *after, uint64
         assert_non_null(new[n->id]);
         double d = difference(old[was->id], new[n->id]);
         if (!(d <= 1e-5))
-            fail_msg("seed %llu, '%s': %s (%s, was %s) differs by %g", (unsigned long long)seed, pipeline, n->name,
-                     n->op->name, was->op->name, d);
+            fail_msg("seed %llu, '%s': %s (%s, was %s) differs by %g", (unsigned long long)seed, pipeline,
+                     n->name, n->op->name, was->op->name, d);
         compared++;
     }
     assert_int_equal(strata_graph_output_count(after), strata_graph_output_count(before));
@@ -256,7 +257,8 @@ static strata_graph *repvgg_block(strata_context *ctx, int channels, int groups)
     strata_graph   *g;
     strata_error    err;
     check(strata_builder_create(ctx, "block", &b, &err), &err);
-    strata_node *x = nn_image(b, &(strata_model_args){ .batch = 1, .channels = channels, .height = 7, .width = 6 });
+    strata_node *x =
+        nn_image(b, &(strata_model_args){ .batch = 1, .channels = channels, .height = 7, .width = 6 });
     strata_node *y = nn_batch_norm(b, nn_conv2d(b, x, "k3", channels, 3, .pad = 1, .groups = groups), "bn3");
     strata_node *z = nn_batch_norm(b, nn_conv2d(b, x, "k1", channels, 1, .groups = groups), "bn1");
     y = nn_add(b, y, z);

@@ -1,7 +1,7 @@
-/* Passes by their effect on the text form. Each tests/data/passes/NAME.in is a graph whose first line names the
- * pipeline ("# fold_bn repvgg"; "# default" is the default one); NAME.out is what must come out. Where there
- * is no .out, nothing may change. To add a case, write the .in, run, and read what the failure prints before
- * saving it. */
+/* Passes by their effect on the text form. Each tests/data/passes/NAME.in is a graph whose first line names
+ * the pipeline ("# fold_bn repvgg"; "# default" is the default one); NAME.out is what must come out. Where
+ * there is no .out, nothing may change. To add a case, write the .in, run, and read what the failure prints
+ * before saving it. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -69,7 +69,8 @@ static void check_case(strata_context *ctx, const char *name)
         fail_msg("%s: %s", name, err.text);
     char *after = print_text(g);
     if (strcmp(after, expected ? expected : unchanged) != 0) { /* fail_msg would cut it */
-        printf("%s.in through '%s' gives\n%sand not\n%s", name, pipeline, after, expected ? expected : unchanged);
+        printf("%s.in through '%s' gives\n%sand not\n%s", name, pipeline, after,
+               expected ? expected : unchanged);
         fail();
     }
 
@@ -101,8 +102,8 @@ static void test_text_pairs(void **state)
 }
 
 /* A pass has nothing left to do on its own result. */
-static strata_status expect_unchanged(void *user, const char *pass, const strata_graph *g, bool changed, double ms,
-                                      strata_error *err)
+static strata_status expect_unchanged(void *user, const char *pass, const strata_graph *g, bool changed,
+                                      double ms, strata_error *err)
 {
     (void)g, (void)ms, (void)err;
     if (changed)
@@ -135,7 +136,8 @@ static void test_every_pass(void **state)
     strata_error  err;
     assert_true(strata_list_passes(*state, check_pass, *state) >= 9);
     assert_int_equal(strata_graph_run_passes(g, NULL, NULL, NULL, &err), STRATA_OK);
-    assert_int_equal(strata_graph_run_passes(g, NULL, expect_unchanged, "the default pipeline", &err), STRATA_OK);
+    assert_int_equal(strata_graph_run_passes(g, NULL, expect_unchanged, "the default pipeline", &err),
+                     STRATA_OK);
     strata_graph_destroy(g);
     free(text);
 }

@@ -91,8 +91,9 @@ static void test_forms(void **state)
 
 static void test_mistakes(void **state)
 {
-    static const char there_is[] = "net has 4 features: 0 stem (stride 2), 1 layer1 (stride 4), 2 layer1.add (stride 4), "
-                                   "3 7 (stride 8); any other value is chosen as %name, the classifier as logits";
+    static const char there_is[] =
+        "net has 4 features: 0 stem (stride 2), 1 layer1 (stride 4), 2 layer1.add (stride 4), "
+        "3 7 (stride 8); any other value is chosen as %name, the classifier as logits";
     static const struct { const char *selectors; strata_status status; const char *says; } rows[] = {
         { "", STRATA_INVALID, "selector 1 is empty" },
         { " ", STRATA_INVALID, "selector 1 is empty" },
@@ -110,7 +111,8 @@ static void test_mistakes(void **state)
         { "-", STRATA_NOT_FOUND, "selector '-': no feature has this name" },
         { "0x1", STRATA_NOT_FOUND, "selector '0x1': no index (one whole number) and no feature's name" },
         { "stride:16", STRATA_NOT_FOUND, "selector 'stride:16': no feature has this stride" },
-        { "stride:", STRATA_INVALID, "selector 'stride:': after 'stride:' comes a whole number of at least 1" },
+        { "stride:", STRATA_INVALID,
+          "selector 'stride:': after 'stride:' comes a whole number of at least 1" },
         { "stride:0", STRATA_INVALID, "after 'stride:' comes a whole number" },
         { "stride:-8", STRATA_INVALID, "after 'stride:' comes a whole number" },
         { "stride:8x", STRATA_INVALID, "after 'stride:' comes a whole number" },
@@ -125,8 +127,10 @@ static void test_mistakes(void **state)
         { "last:", STRATA_INVALID, "after 'last:' comes a whole number" },
         { "last:99999999999999999999", STRATA_NOT_FOUND, "there are not so many" },
         { "layr1", STRATA_NOT_FOUND, "selector 'layr1': no feature has this name. Nearest: layer1" },
-        { "deep", STRATA_NOT_FOUND, "selector 'deep': a value has this name, but no feature; put a % before it" },
-        { "%layer1.0.poll", STRATA_NOT_FOUND, "selector '%layer1.0.poll': no value has this name. Nearest: layer1.0.pool" },
+        { "deep", STRATA_NOT_FOUND,
+          "selector 'deep': a value has this name, but no feature; put a % before it" },
+        { "%layer1.0.poll", STRATA_NOT_FOUND,
+          "selector '%layer1.0.poll': no value has this name. Nearest: layer1.0.pool" },
         { "%", STRATA_NOT_FOUND, "selector '%': no value has this name" },
         { "%stem.weight", STRATA_INVALID, "selector '%stem.weight': a param" },
         { "%shift", STRATA_INVALID, "selector '%shift': a const" },
@@ -173,7 +177,8 @@ static void test_again(void **state)
     assert_int_equal(strata_graph_run_passes(g, "dce", NULL, NULL, &err), STRATA_OK);
     assert_int_equal(strata_graph_select(g, "logits", &err), STRATA_NOT_FOUND);
     assert_non_null(strstr(err.text, "the graph has no classifier"));
-    assert_non_null(strstr(err.text, "net has 3 features: 0 stem (stride 2), 1 layer1 (stride 4), 2 layer1.add"));
+    assert_non_null(
+        strstr(err.text, "net has 3 features: 0 stem (stride 2), 1 layer1 (stride 4), 2 layer1.add"));
     assert_int_equal(strata_graph_select(g, "-1", &err), STRATA_OK);
     assert_string_equal(outputs(g, buf), "layer1.add=layer1.0.add");
     assert_int_equal(strata_graph_run_passes(g, NULL, NULL, NULL, &err), STRATA_OK);
@@ -185,14 +190,17 @@ static void test_no_features(void **state)
 {
     char          buf[512];
     strata_error  err;
-    strata_graph *g = parse(*state, "graph \"bare\" {\n  input %x : f32[1,1,2,2]\n  %y = relu(%x) : f32[1,1,2,2]\n"
-                                    "  output \"result\" = %y\n}\n");
+    strata_graph *g =
+        parse(*state, "graph \"bare\" {\n  input %x : f32[1,1,2,2]\n  %y = relu(%x) : f32[1,1,2,2]\n"
+                      "  output \"result\" = %y\n}\n");
     assert_int_equal(strata_graph_select(g, NULL, &err), STRATA_NOT_FOUND);
-    assert_non_null(strstr(err.text, "nothing is selected, and bare has 0 features; any other value is chosen as %name"));
+    assert_non_null(
+        strstr(err.text, "nothing is selected, and bare has 0 features; any other value is chosen as %name"));
     assert_int_equal(strata_graph_select(g, "0", &err), STRATA_NOT_FOUND);
     assert_int_equal(strata_graph_select(g, "last:1", &err), STRATA_NOT_FOUND);
     assert_int_equal(strata_graph_select(g, "logits", &err), STRATA_NOT_FOUND);
-    assert_int_equal(strata_graph_select(g, "result,%x", &err), STRATA_OK); /* any declared output by its name */
+    /* any declared output by its name */
+    assert_int_equal(strata_graph_select(g, "result,%x", &err), STRATA_OK);
     assert_string_equal(outputs(g, buf), "result=y x=x");
     strata_graph_destroy(g);
 }

@@ -51,8 +51,8 @@ static int check_output(const struct options *o)
     return code;
 }
 
-/* The size to start with: that of the first input when it is a tensor, for then images are not to be expected
- * at the model's. A tensor that cannot be read is rejected when its turn comes. */
+/* The size to start with: that of the first input when it is a tensor. One that cannot be read is rejected when its
+ * turn comes. */
 static void first_size(const struct options *o, const struct inputs *in, int size[2])
 {
     strata_tensor *t = NULL;
@@ -128,8 +128,8 @@ static int set_up(struct pump *p, struct model *m, const struct inputs *in)
     const strata_tensor_desc input = *strata_graph_input(g, 0).desc;
     p->sides.record = *strata_graph_input_record(g);
     p->sides.record.channels = (int)input.dim[1];
-    p->sides.record.height = (int)input.dim[2];
-    p->sides.record.width = (int)input.dim[3];
+    p->sides.record.height = o->size[0] ? o->size[0] : m->info.input.height; /* of images; a tensor has its own */
+    p->sides.record.width = o->size[1] ? o->size[1] : m->info.input.width;
     tell_model(m, g);
     if (o->picture && !has_map(g)) {
         strata_graph_destroy(g);
@@ -189,7 +189,7 @@ static int finish(struct pump *p, const struct model *m, const char *sha256, dou
     if (code)
         return code;
     double seconds = talk_seconds() - start;
-    talk_line("done", "%d rows in %.2f s (%.1f images/s) -> %s", p->rows, seconds, p->rows / seconds, o->output);
+    talk_line("done", "%d %s in %.2f s (%.1f images/s) -> %s", p->rows, p->rows == 1 ? "row" : "rows", seconds, p->rows / seconds, o->output);
     if (o->picture)
         talk_line("", "picture -> %s", o->picture);
     if (o->dump_input)

@@ -115,9 +115,9 @@ static int print_text(const struct model *m, const strata_graph *g, const struct
 {
     char params[32], macs[32], feature_params[32], feature_macs[32];
     printf("%s  (%s)%s%s\n", m->info.name, m->info.family, m->info.doc ? "  " : "", m->info.doc ? m->info.doc : "");
-    printf("parameters  %s (%s without the classifier's part)\n", talk_count((double)f->params, params, 32),
+    printf("parameters  %s; %s for all features\n", talk_count((double)f->params, params, 32),
            talk_count((double)f->feature_params, feature_params, 32));
-    printf("MACs        %s (%s)\n", talk_count((double)f->macs, macs, 32),
+    printf("MACs        %s; %s\n", talk_count((double)f->macs, macs, 32),
            talk_count((double)f->feature_macs, feature_macs, 32));
     print_input(m, f);
     return print_features(g, &f->input);

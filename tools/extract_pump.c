@@ -101,10 +101,12 @@ static int drain(struct pump *p)
 
 /* ---- Inputs --------------------------------------------------------------------------------------------- */
 
+/* Texts of the library mostly start with the path already. */
 static void reject(struct pump *p, const char *path, const char *why)
 {
+    bool named = strncmp(why, path, strlen(path)) == 0;
     p->rejected++;
-    talk_error(EXIT_REJECTED, "rejected %s: %s", path, why);
+    talk_error(EXIT_REJECTED, "rejected: %s%s%s", named ? "" : path, named ? "" : ": ", why);
 }
 
 static int add_name(struct pump *p, const char *path, int row, int rows)

@@ -69,7 +69,7 @@ char *record_text(const struct model *m, const strata_program *program, const st
                                    weights_record(m, sha256), "input", input_record(m, r), "device", info.device,
                                    "pipeline", m->pipeline ? m->pipeline : strata_default_pipeline(), "dtype",
                                    o->dtype ? "f16" : "f32");
-    char *text = record ? json_dumps(record, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = record ? json_dumps(record, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(record);
     return text;
 }

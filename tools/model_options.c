@@ -180,7 +180,7 @@ static int build_from_file(const struct model *m, int batch, int height, int wid
     return code;
 }
 
-static int build_by_name(const struct model *m, int batch, int height, int width, bool features, strata_graph **out)
+static int build_by_name(const struct model *m, int batch, int height, int width, strata_graph **out)
 {
     strata_create_options create = {
         .batch = batch,
@@ -188,7 +188,7 @@ static int build_by_name(const struct model *m, int batch, int height, int width
         .width = width,
         .in_channels = m->options->in_channels,
         .num_classes = m->options->num_classes,
-        .features_only = features,
+        .features_only = m->info.has_features,
     };
     strata_error err = { 0 };
     if (strata_create_model(m->ctx, m->info.name, &create, out, &err) != STRATA_OK)
@@ -205,9 +205,11 @@ int model_build(const struct model *m, int batch, int height, int width, bool wh
         return EXIT_USAGE;
 
     int code = m->graph_text ? build_from_file(m, batch, height, width, out)
-                             : build_by_name(m, batch, height, width, !whole && !selectors && m->info.has_features, out);
+                             : build_by_name(m, batch, height, width, out);
     if (code)
         return code;
+    if (!selectors && whole) /* a graph without a classifier stays as it is */
+        (void)strata_graph_select(*out, "logits", NULL);
     if (!selectors || strata_graph_select(*out, selectors, &err) == STRATA_OK)
         return EXIT_DONE;
     strata_graph_destroy(*out);

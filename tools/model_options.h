@@ -30,8 +30,8 @@ void model_close(struct model *m);
 /* Whether the options name weights; `required`: an error if they do not. Contradictions are errors. */
 int model_check_weights(const struct options *o, bool required);
 
-/* The graph as built; batch, height and width 0: the model's. `whole`: the classifier as its output where the
- * options choose none, instead of every feature. */
+/* The graph as built; batch, height and width 0: the model's. `whole`: where the options choose no
+ * outputs, the classifier if there is one, instead of every feature. */
 int model_build(const struct model *m, int batch, int height, int width, bool whole, strata_graph **out);
 /* Weights or noise for what the outputs need; loads the file when first called. */
 int model_bind(struct model *m, strata_graph *g);

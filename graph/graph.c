@@ -209,7 +209,7 @@ static strata_status count_uses(strata_graph *g, strata_error *err)
  * lands right before its first user and the rest keeps its place. The stack is our own: graphs can be deep. */
 strata_status strata_graph_refresh(strata_graph *g, strata_error *err)
 {
-    enum { UNSEEN = UINT32_MAX, OPEN = UINT32_MAX - 1 };
+    const uint32_t UNSEEN = UINT32_MAX, OPEN = UINT32_MAX - 1;
     const int     count  = g->nodes.count;
     strata_node **order  = malloc(((size_t)count + 1) * sizeof *order);
     strata_node **stack  = malloc(((size_t)count + 1) * sizeof *stack);

@@ -7,7 +7,7 @@
 #include "arena.h"
 #include "names.h"
 
-enum { STRATA_NEW_NODE = UINT32_MAX }; /* node->id before the next refresh */
+static const uint32_t STRATA_NEW_NODE = UINT32_MAX; /* node->id before the next refresh */
 
 typedef struct graph_output {
     const char  *name;

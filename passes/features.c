@@ -1,7 +1,7 @@
 /* features: which values are the outputs. Selectors, divided by commas, say it in the words of a user:
  *
  *   2, -1          the feature of that index; negative ones count from the last
- *   stride:8       the last feature of that stride
+ *   stride:8       the last feature of that stride; numbers that follow are strides too: stride:8,16,32
  *   C3             the same by level: stride 2^3
  *   last:3         the last three, in the graph's order
  *   layer3         the feature of that name
@@ -194,15 +194,19 @@ static strata_status parse_count(const selection *s, const char *item, const cha
                        "least 1", item, (int)(digits - item), item);
 }
 
-static strata_status apply(selection *s, const char *item)
+/* *strides: whether the item before was a stride, so that a bare number is one more. */
+static strata_status apply(selection *s, const char *item, bool *strides)
 {
     long number = 0;
-    if (parse_number(item, &number))
-        return choose_index(s, item, number);
-    if (strncmp(item, "stride:", 7) == 0) {
+    bool named  = strncmp(item, "stride:", 7) == 0;
+    if (named)
         STRATA_TRY(parse_count(s, item, item + 7, &number));
+    bool bare = !named && parse_number(item, &number);
+    *strides  = named || (*strides && bare && number > 0);
+    if (*strides)
         return choose_stride(s, item, number);
-    }
+    if (bare)
+        return choose_index(s, item, number);
     if (strncmp(item, "last:", 5) == 0) {
         STRATA_TRY(parse_count(s, item, item + 5, &number));
         return choose_last(s, item, number);
@@ -228,7 +232,8 @@ static char *trim(char *text)
 /* `text` is cut into its items, which the choices then borrow. */
 static strata_status apply_all(selection *s, char *text)
 {
-    char *rest = text;
+    char *rest    = text;
+    bool  strides = false;
     for (int place = 1; rest; place++) {
         char *comma = strchr(rest, ','), *item = rest;
         rest = comma ? comma + 1 : NULL;
@@ -236,9 +241,9 @@ static strata_status apply_all(selection *s, char *text)
             *comma = 0;
         item = trim(item);
         if (!*item)
-            return strata_fail(s->err, STRATA_INVALID, "selector %d is empty: write them like 1,-1,stride:8,"
-                               "C3,last:2,layer3,%%value,logits", place);
-        STRATA_TRY(apply(s, item));
+            return strata_fail(s->err, STRATA_INVALID, "selector %d is empty: write them like 1,-1,C3,"
+                               "stride:8,last:2,layer3,%%value,logits", place);
+        STRATA_TRY(apply(s, item, &strides));
     }
     return STRATA_OK;
 }

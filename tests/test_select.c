@@ -63,6 +63,8 @@ static void test_forms(void **state)
         { "007", NULL }, /* an index, though a feature has that name */
         { "stride:4", "layer1.add=layer1.0.add" },
         { "stride:2,stride:8", "stem=stem.relu 7=relu" },
+        { "stride:2,8, 4", "stem=stem.relu 7=relu layer1.add=layer1.0.add" },
+        { "stride:4,-1,0", "layer1.add=layer1.0.add 7=relu stem=stem.relu" }, /* a name or a negative ends the strides */
         { "C1", "stem=stem.relu" },
         { "C3,C2", "7=relu layer1.add=layer1.0.add" },
         { "last:1", "7=relu" },
@@ -110,6 +112,7 @@ static void test_mistakes(void **state)
         { "+1", STRATA_NOT_FOUND, "selector '+1': no feature has this name" },
         { "-", STRATA_NOT_FOUND, "selector '-': no feature has this name" },
         { "0x1", STRATA_NOT_FOUND, "selector '0x1': no index (one whole number) and no feature's name" },
+        { "stride:4,16", STRATA_NOT_FOUND, "selector '16': no feature has this stride" },
         { "stride:16", STRATA_NOT_FOUND, "selector 'stride:16': no feature has this stride" },
         { "stride:", STRATA_INVALID,
           "selector 'stride:': after 'stride:' comes a whole number of at least 1" },

@@ -211,7 +211,9 @@ STRATA_API strata_status strata_graph_feature(const strata_graph *g, int i, stra
 /* Of what the outputs need. params counts the elements of parameters, running statistics included. */
 STRATA_API void strata_graph_cost(const strata_graph *g, uint64_t *params, uint64_t *macs);
 
-/* Makes values the outputs, in the order asked; selectors are those of the command's --at. */
+/* Makes values the outputs, in the order asked. Selectors, divided by commas: `2` or `-1` (feature index), `stride:8`
+ * (the last feature of that stride; `stride:8,16,32` for several), `C3` (stride 2^3), `last:3`, `layer3` (a feature),
+ * `%layer1.0.conv1` (any value), `logits`. NULL: every feature. NOT_FOUND lists what there is. */
 STRATA_API strata_status strata_graph_select(strata_graph *g, const char *selectors, strata_error *err);
 
 typedef enum strata_dump_format { STRATA_DUMP_TEXT, STRATA_DUMP_DOT, STRATA_DUMP_JSON } strata_dump_format;

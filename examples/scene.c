@@ -14,7 +14,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { WIDTH = 640, HEIGHT = 480, SAMPLES = 3, MAX_BOUNCES = 2 };
+enum { WIDTH = 640, HEIGHT = 480, SAMPLES = 2, MAX_BOUNCES = 2 };
 
 /* ---- Vectors and colours ------------------------------------------------------------------------ */
 

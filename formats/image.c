@@ -35,7 +35,7 @@ strata_status strata_image_alloc(uint64_t width, uint64_t height, strata_image *
     *out = NULL;
     STRATA_TRY(strata_image_check_size(width, height, err));
     strata_image *img = malloc(sizeof *img);
-    uint8_t *pixels = malloc((size_t)width * (size_t)height * 3);
+    uint8_t *pixels = calloc((size_t)width * (size_t)height, 3); /* large blocks cost nothing until touched */
     if (img == NULL || pixels == NULL) {
         free(img);
         free(pixels);
@@ -49,14 +49,13 @@ strata_status strata_image_alloc(uint64_t width, uint64_t height, strata_image *
 strata_status strata_image_create(int width, int height, const uint8_t *rgb, strata_image **out, strata_error *err)
 {
     *out = NULL;
-    if (width < 1 || height < 1)
-        return strata_fail(err, STRATA_INVALID, "image: sides must be positive, not %d x %d", width, height);
+    if (width < 1 || height < 1 || width > STRATA_IMAGE_MAX_SIDE || height > STRATA_IMAGE_MAX_SIDE
+        || (int64_t)width * height > STRATA_IMAGE_MAX_PIXELS)
+        return strata_fail(err, STRATA_INVALID, "image: %d x %d: sides must be 1 to %d, and not above %d megapixels",
+                           width, height, STRATA_IMAGE_MAX_SIDE, STRATA_IMAGE_MAX_PIXELS / 1000000);
     STRATA_TRY(strata_image_alloc((uint64_t)width, (uint64_t)height, out, err));
-    size_t bytes = (size_t)width * (size_t)height * 3;
     if (rgb != NULL)
-        memcpy((*out)->pixels, rgb, bytes);
-    else
-        memset((*out)->pixels, 0, bytes);
+        memcpy((*out)->pixels, rgb, (size_t)width * (size_t)height * 3);
     return STRATA_OK;
 }
 

@@ -14,7 +14,7 @@ enum { STRATA_IMAGE_MAX_SIDE = 65535, STRATA_IMAGE_MAX_PIXELS = 1 << 28 };
 
 /* FORMAT when a file claims a size that is zero or beyond the limits. */
 strata_status strata_image_check_size(uint64_t width, uint64_t height, strata_error *err);
-/* Checked like that, pixels not initialised. */
+/* Checked like that; black. */
 strata_status strata_image_alloc(uint64_t width, uint64_t height, strata_image **out, strata_error *err);
 
 /* One decoder per file format. `*out` is NULL on failure. Errors do not name the file. */

@@ -50,6 +50,7 @@ static void warn(j_common_ptr info, int level)
     switch (info->err->msg_code) {
     case JWRN_EXTRANEOUS_DATA: /* bytes between two markers that belong to none */
     case JWRN_ADOBE_XFORM:
+    case JWRN_JFIF_MAJOR:
     case JWRN_BOGUS_ICC:
     case JWRN_NOT_SEQUENTIAL: /* a baseline scan that names the range of coefficients wrong; it means all */
         return;

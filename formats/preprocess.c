@@ -84,10 +84,8 @@ strata_status strata_image_resize(const strata_image *img, int width, int height
 {
     *out = NULL;
     STRATA_TRY(check_flavour(flavour, how, err));
-    if (width < 1 || height < 1)
-        return strata_fail(err, STRATA_INVALID, "resize: sides must be positive, not %d x %d", width, height);
     strata_image *result;
-    STRATA_TRY(strata_image_alloc((uint64_t)width, (uint64_t)height, &result, err));
+    STRATA_TRY(strata_image_create(width, height, NULL, &result, err));
     strata_resize r = { .src = img, .how = how, .full = { width, height }, .size = { width, height },
                         .dst = result->pixels, .stride = (size_t)width * 3 };
     strata_status status = resize(&r, flavour, err);

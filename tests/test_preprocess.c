@@ -80,7 +80,7 @@ static void wrong_records_are_refused(void **state)
         record_of(8, 8, 0, STRATA_BILINEAR),     record_of(8, 8, -1, STRATA_BILINEAR),
         record_of(8, 8, (double)NAN, STRATA_BILINEAR), record_of(8, 8, 1e-300, STRATA_BILINEAR),
         record_of(8, 8, 100, STRATA_BILINEAR),   record_of(8, 8, 0.9, (strata_interpolation)5),
-        record_of(1 << 30, 8, 0.9, STRATA_BILINEAR),
+        record_of(1 << 30, 8, 0.9, STRATA_BILINEAR), record_of(60000, 60000, 1, STRATA_BILINEAR),
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(strata_image_preprocess(img, &wrong[i], STRATA_PREPROCESS_MINDCV, &out, &err), STRATA_INVALID);

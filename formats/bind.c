@@ -149,7 +149,9 @@ static strata_status collect_tensors(binding *b, strata_error *err)
     return STRATA_OK;
 }
 
-static void match_equal_names(binding *b)
+/* With auto_map, a tensor of the same name and another shape may belong to somebody else: such pairs are made last,
+ * so that the report shows both shapes. */
+static void match_equal_names(binding *b, bool any_shape)
 {
     char full[1100];
     for (int i = 0; i < b->parameter_count; i++) {
@@ -158,8 +160,7 @@ static void match_equal_names(binding *b)
         int t = p->tensor < 0 ? strata_weights_find(b->weights, full) : -1;
         if (t < 0 || !b->tensors[t].eligible || b->tensors[t].parameter >= 0)
             continue;
-        /* With auto_map, a tensor of the same name and another shape may belong to somebody else. */
-        if (!b->auto_map || strata_bind_fit(b, p, &b->tensors[t].desc) != BIND_FIT_NONE)
+        if (any_shape || strata_bind_fit(b, p, &b->tensors[t].desc) != BIND_FIT_NONE)
             strata_bind_pair(b, i, t, STRATA_BIND_EXACT);
     }
 }
@@ -366,8 +367,11 @@ static strata_status find_pairs(binding *b, const strata_bind_options *options, 
 {
     if (options->map_path != NULL)
         STRATA_TRY(strata_bind_read_map(b, options->map_path, err));
-    match_equal_names(b);
-    return b->auto_map ? strata_auto_map(b, err) : STRATA_OK;
+    match_equal_names(b, false);
+    if (b->auto_map)
+        STRATA_TRY(strata_auto_map(b, err));
+    match_equal_names(b, true);
+    return STRATA_OK;
 }
 
 static void binding_free(binding *b)

@@ -225,7 +225,7 @@ static strata_tensor *read_member(zip_t *zip, const char *name)
 static void test_npz(void **state)
 {
     (void)state;
-    char path[256];
+    char path[512];
     snprintf(path, sizeof path, "%s", scratch_path(&tmp, "out.npz"));
     strata_writer *w = fill(path, STRATA_F32);
     assert_int_equal(scratch_count(&tmp), 0); /* nothing to see before commit */

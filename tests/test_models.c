@@ -365,6 +365,51 @@ static void create_model_says_what_is_wrong(void **state)
     assert_null(g);
 }
 
+/* A user's own model, whose parameters data/ckpt/tiny.ckpt holds. */
+static void build_tiny(strata_builder *b, const void *config, const strata_model_args *args)
+{
+    strata_node *x = nn_image(b, args);
+    (void)config;
+
+    x = nn_conv2d(b, x, "conv1", 8, 7, .stride = 2, .pad = 3);
+    x = nn_relu(b, nn_batch_norm(b, x, "bn1"));
+    nn_feature(b, x, "relu", 8, 2);
+    x = nn_conv2d(b, x, "layer1.0.conv1", 8, 3, .pad = 1);
+    x = nn_dense(b, nn_flatten(b, nn_global_avg_pool(b, x)), "classifier", args->classes);
+    nn_output(b, x, "logits");
+}
+
+static const strata_model_def tiny = {
+    .name = "tiny", .family = "test", .doc = "two convolutions", .build = build_tiny,
+    .input = { .height = 32, .width = 32, .channels = 3 }, .classes = 10, .has_features = true,
+};
+
+static void create_model_binds_a_checkpoint(void **state)
+{
+    strata_context             *ctx = new_context();
+    strata_graph               *g = NULL;
+    strata_error                err = { 0 };
+    const strata_create_options whole = { .checkpoint_path = STRATA_TEST_DATA "/ckpt/tiny.ckpt" };
+    strata_create_options       eleven = whole;
+    (void)state;
+
+    assert_int_equal(strata_register_model(ctx, &tiny, &err), STRATA_OK);
+    g = create(ctx, "tiny", &whole);
+    const strata_tensor *weight = node(g, "conv1.weight")->data;
+    assert_non_null(weight);
+    assert_true(*(const float *)strata_tensor_data(weight) == 0.0731815472f);
+    assert_non_null(node(g, "classifier.bias")->data);
+    strata_graph_destroy(g);
+
+    eleven.num_classes = 11; /* the checkpoint has ten: an error for the logits, of no concern to features */
+    assert_int_equal(strata_create_model(ctx, "tiny", &eleven, &g, &err), STRATA_WEIGHTS);
+    assert_non_null(strstr(err.text, "tiny.ckpt"));
+    assert_null(g);
+    eleven.features_only = true;
+    strata_graph_destroy(create(ctx, "tiny", &eleven));
+    strata_context_destroy(ctx);
+}
+
 /* ---- Wrong tables ---------------------------------------------------------------------------------- */
 
 typedef struct claim {
@@ -432,6 +477,7 @@ int main(void)
         cmocka_unit_test(vgg_has_logits_only_where_the_map_is_7x7),
         cmocka_unit_test(create_model_selects_outputs),
         cmocka_unit_test(create_model_says_what_is_wrong),
+        cmocka_unit_test(create_model_binds_a_checkpoint),
         cmocka_unit_test(wrong_feature_tables_fail_at_build),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

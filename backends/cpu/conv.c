@@ -103,9 +103,9 @@ cpu_cut_item cpu_cut_at(const cpu_conv *c, const cpu_cut *cut, int64_t item)
     return at;
 }
 
-/* One tap row of one pixel: kw runs of cg floats. Neighbouring taps are neighbours in memory when all channels are
- * taken and nothing is dilated; then the taps inside the map are a single run. */
-static void gather_row(const cpu_conv *c, const float *row, int column, float *dst)
+/* Neighbouring taps are neighbours in memory when all channels are taken and nothing is dilated; then the taps inside
+ * the map are a single run. */
+void cpu_gather_row(const cpu_conv *c, const float *row, int column, float *dst)
 {
     size_t run = (size_t)c->cg * sizeof *dst;
     if (c->dilation[1] == 1 && c->groups == 1) {
@@ -133,7 +133,7 @@ void cpu_im2col(const cpu_conv *c, const float *x, int first, int pixels, float 
         int y = oy * c->stride[0] - c->top, column = ox * c->stride[1] - c->left;
         for (int ty = 0; ty < c->kh; ty++, y += c->dilation[0], dst += row_floats) {
             if (y >= 0 && y < c->h)
-                gather_row(c, x + (int64_t)y * c->w * c->c, column, dst);
+                cpu_gather_row(c, x + (int64_t)y * c->w * c->c, column, dst);
             else
                 memset(dst, 0, (size_t)row_floats * sizeof *dst);
         }

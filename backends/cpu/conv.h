@@ -46,6 +46,9 @@ typedef struct cpu_cut_item {
 cpu_cut      cpu_cut_conv(const cpu_conv *c, int64_t most, int unit);
 cpu_cut_item cpu_cut_at(const cpu_conv *c, const cpu_cut *cut, int64_t item);
 
+/* One row of taps of one pixel, the first in `column` of the map's row: kw * cg floats, zeros outside the map. */
+void cpu_gather_row(const cpu_conv *c, const float *row, int column, float *dst);
+
 /* Row p of `dst` gets the k inputs of pixel first + p in the order [kh][kw][cg], zeros outside the map. x is
  * channel 0 of the group in the image. */
 void cpu_im2col(const cpu_conv *c, const float *x, int first, int pixels, float *dst);

@@ -4,8 +4,10 @@
  *
  * The weights are packed once in panels of as many columns as a tile has. A tile reads x where it lies: for each of
  * its six pixels and each tap it has a pointer to the tap's channels, or to zeros outside the map, so nothing is copied
- * and a 1x1, a strided and a dilated convolution are the same loop. Only where a tap has few channels, as in the
- * first layer of a network, the pixels of a band are gathered first and make one long tap.
+ * and a 1x1, a strided and a dilated convolution are the same loop.
+ *
+ * Where taps have few channels, as in the first layer of a network, a whole row of taps is taken as one: its channels
+ * are neighbours in memory. Only rows that hang over the left or right edge of the map are gathered first.
  *
  * A band of pixels is short enough to stay in the second cache while the panels go by. A panel is applied in
  * chunks that stay in the first cache while the band's tiles go by; between chunks a tile's sums rest in y.
@@ -18,18 +20,18 @@ enum {
     CHUNK_BYTES = 24 << 10,       /* of weights, within the first cache */
     BAND_BYTES = 192 << 10,       /* of x and y of a band, within the second cache */
     BAND_LEAST = 48,              /* pixels */
-    GATHER_BELOW = 16,            /* channels of a tap */
+    FEW_CHANNELS = 16,            /* below: rows of taps instead of taps */
 };
 
-/* What the tiles of a node have in common. `taps` x `channels` is what they see: all in one tap when gathered. */
+/* What the items of a node have in common. A tap is what a tile takes for one: taps * channels = conv.k. */
 typedef struct direct_plan {
     cpu_conv conv;
     cpu_cut  cut;
-    bool     gather;
+    bool     row_taps;                   /* a tap is a whole row of them */
     int      block, panels;              /* columns of a panel; panels of a group */
     int      taps, channels;
     int      chunk_taps, chunk_channels; /* of weights at a time: some taps whole, or a part of one */
-    size_t   pointer_bytes, slot_bytes;  /* in the workspace of a thread: pointers, then the gathered band */
+    size_t   pointer_bytes, slot_bytes;  /* in the workspace of a thread: pointers, then gathered rows of taps */
 } direct_plan;
 
 /* The state: [group][panel][k][block] of weights, [group][panel][block] of bias, then zeros for taps outside the map. */
@@ -54,9 +56,9 @@ static direct_plan plan_direct(const strata_node *n, int block)
 {
     direct_plan p = { .conv = cpu_conv_of(n), .block = block };
     const cpu_conv *c = &p.conv;
-    p.gather = c->cg < GATHER_BELOW && c->taps > 1;
-    p.taps = p.gather ? 1 : c->taps;
-    p.channels = p.gather ? c->k : c->cg;
+    p.row_taps = c->cg < FEW_CHANNELS && c->kw > 1 && c->groups == 1 && c->dilation[1] == 1;
+    p.taps = p.row_taps ? c->kh : c->taps;
+    p.channels = c->k / p.taps;
     p.panels = (int)cpu_ceil_div(c->og, block);
 
     int64_t line = (int64_t)block * (int64_t)sizeof(float);
@@ -68,14 +70,14 @@ static direct_plan plan_direct(const strata_node *n, int block)
         p.chunk_channels = p.channels;
     }
 
-    int64_t x_floats = p.gather ? c->k : (int64_t)c->cg * c->stride[0] * c->stride[1];
+    int64_t x_floats = (int64_t)c->cg * c->stride[0] * c->stride[1];
     int64_t most = BAND_BYTES / (int64_t)sizeof(float) / (x_floats + c->og);
     p.cut = cpu_cut_conv(c, cpu_max(BAND_LEAST, most), block);
 
-    size_t tiles = (size_t)cpu_ceil_div(p.cut.band, CPU_TILE_ROWS);
-    p.pointer_bytes = cpu_round64(tiles * (size_t)p.taps * CPU_TILE_ROWS * sizeof(float *));
+    size_t pointers = (size_t)cpu_tile_count(p.cut.band) * CPU_TILE_ROWS * (size_t)p.taps;
+    p.pointer_bytes = cpu_round64(pointers * sizeof(float *));
     p.slot_bytes = p.pointer_bytes;
-    if (p.gather)
+    if (p.row_taps)
         p.slot_bytes += cpu_round64((size_t)p.cut.band * (size_t)c->k * sizeof(float));
     return p;
 }
@@ -89,7 +91,7 @@ static strata_status prepare(strata_step *s, strata_error *err)
 {
     direct_plan p = plan_direct(s->node, s->device->simd->block);
     const cpu_conv *c = &p.conv;
-    int64_t floats = weight_floats(&p) + bias_floats(&p) + c->cg;
+    int64_t floats = weight_floats(&p) + bias_floats(&p) + p.channels;
     STRATA_TRY(cpu_alloc_state(s, (size_t)floats * sizeof(float), err));
     memset(s->state, 0, (size_t)floats * sizeof(float));
 
@@ -110,64 +112,82 @@ static strata_status prepare(strata_step *s, strata_error *err)
     return STRATA_OK;
 }
 
-/* Tile t of a band has the pixels from first_of(t) to first_of(t + 1): five or six, however many there are. */
-static int first_of(int tile, int tiles, int pixels)
-{
-    return (int)((int64_t)pixels * tile / tiles);
-}
+/* ---- Pointers to the taps -------------------------------------------------------------------------- */
 
-/* pointers[tile][tap][CPU_TILE_ROWS] into the image, for the pixels of the band. */
-static void point_at_taps(const direct_job *job, const cpu_cut_item *at, const float *x, int tiles,
-                          const float **pointers)
+/* tap[t * CPU_TILE_ROWS] for every tap of the pixel whose first tap is at (y, column). */
+static void point_at_taps(const direct_job *job, const float *x, int y, int column, const float **tap)
 {
     const cpu_conv *c = &job->plan.conv;
-    for (int tile = 0; tile < tiles; tile++, pointers += c->taps * CPU_TILE_ROWS) {
-        int from = first_of(tile, tiles, at->pixels), to = first_of(tile + 1, tiles, at->pixels);
-        for (int p = from; p < to; p++) {
-            const float **tap = pointers + (p - from);
-            int top = (at->pixel + p) / c->ow * c->stride[0] - c->top;
-            int left = (at->pixel + p) % c->ow * c->stride[1] - c->left;
-            for (int ty = 0, y = top; ty < c->kh; ty++, y += c->dilation[0])
-                for (int tx = 0, column = left; tx < c->kw; tx++, column += c->dilation[1], tap += CPU_TILE_ROWS) {
-                    bool inside = y >= 0 && y < c->h && column >= 0 && column < c->w;
-                    *tap = inside ? x + ((int64_t)y * c->w + column) * c->c : job->zeros;
-                }
+    for (int ty = 0; ty < c->kh; ty++, y += c->dilation[0])
+        for (int tx = 0, at = column; tx < c->kw; tx++, at += c->dilation[1], tap += CPU_TILE_ROWS) {
+            bool inside = y >= 0 && y < c->h && at >= 0 && at < c->w;
+            *tap = inside ? x + ((int64_t)y * c->w + at) * c->c : job->zeros;
+        }
+}
+
+/* The same for rows of taps. `gathered` has room for the rows that need it: kw * c floats each. */
+static void point_at_tap_rows(const direct_job *job, const float *x, int y, int column, const float **tap,
+                              float *gathered)
+{
+    const cpu_conv *c = &job->plan.conv;
+    bool whole = column >= 0 && column + c->kw <= c->w;
+    for (int ty = 0; ty < c->kh; ty++, y += c->dilation[0], tap += CPU_TILE_ROWS, gathered += job->plan.channels) {
+        const float *row = x + (int64_t)y * c->w * c->c;
+        if (y < 0 || y >= c->h) {
+            *tap = job->zeros;
+        } else if (whole) {
+            *tap = row + (int64_t)column * c->c;
+        } else {
+            cpu_gather_row(c, row, column, gathered);
+            *tap = gathered;
         }
     }
 }
 
-static void point_at_rows(const direct_plan *plan, int pixels, const float *band, int tiles, const float **pointers)
+/* pointers[tile][tap][CPU_TILE_ROWS] for the pixels of an item; gathered[pixel][k] is used where needed. */
+static void point_at_band(const direct_job *job, const cpu_cut_item *at, const float *x, const float **pointers,
+                          float *gathered)
 {
-    for (int tile = 0; tile < tiles; tile++, pointers += CPU_TILE_ROWS) {
-        int from = first_of(tile, tiles, pixels), to = first_of(tile + 1, tiles, pixels);
-        for (int p = from; p < to; p++)
-            pointers[p - from] = band + (int64_t)p * plan->conv.k;
+    const direct_plan *p = &job->plan;
+    const cpu_conv *c = &p->conv;
+    int tiles = cpu_tile_count(at->pixels), oy = at->pixel / c->ow, ox = at->pixel % c->ow, pixel = 0;
+    for (int tile = 0; tile < tiles; tile++, pointers += p->taps * CPU_TILE_ROWS) {
+        int first = pixel, next = cpu_tile_first(tile + 1, tiles, at->pixels);
+        for (; pixel < next; pixel++) {
+            int y = oy * c->stride[0] - c->top, column = ox * c->stride[1] - c->left;
+            if (p->row_taps)
+                point_at_tap_rows(job, x, y, column, pointers + (pixel - first), gathered + (int64_t)pixel * c->k);
+            else
+                point_at_taps(job, x, y, column, pointers + (pixel - first));
+            if (++ox == c->ow) {
+                ox = 0;
+                oy++;
+            }
+        }
     }
 }
 
-/* One panel: every chunk of its weights, and for each all tiles of the band. */
-static void apply_panel(const direct_job *job, cpu_tile *t, int tiles, int pixels, const float *const *pointers,
-                        const float *weight, const float *bias, const float *residual, float *y)
+/* ---- Products -------------------------------------------------------------------------------------- */
+
+/* The panel's weights chunk by chunk, each over all tiles of the band. Panels follow each other in memory, so what
+ * follows a chunk is what will be wanted next. */
+static void apply_panel(const direct_job *job, cpu_tiles *t, const float *const *pointers, const float *weight,
+                        const float *bias, const float *residual)
 {
     const direct_plan *p = &job->plan;
-    const cpu_simd *simd = job->step->device->simd;
     for (int tap = 0; tap < p->taps; tap += p->chunk_taps)
         for (int k = 0; k < p->channels; k += p->chunk_channels) {
             t->taps = (int)cpu_min(p->chunk_taps, p->taps - tap);
             t->channels = (int)cpu_min(p->chunk_channels, p->channels - k);
             bool last = tap + t->taps == p->taps && k + t->channels == p->channels;
+            t->x = pointers + (int64_t)tap * CPU_TILE_ROWS;
             t->x_offset = k;
             t->weight = weight + ((int64_t)tap * p->channels + k) * p->block;
+            t->ahead = t->weight + (int64_t)t->taps * t->channels * p->block;
             t->bias = tap == 0 && k == 0 ? bias : NULL;
+            t->residual = last ? residual : NULL;
             t->act = last ? p->conv.act : STRATA_ACT_NONE;
-            for (int tile = 0; tile < tiles; tile++) {
-                int from = first_of(tile, tiles, pixels);
-                t->rows = first_of(tile + 1, tiles, pixels) - from;
-                t->x = pointers + ((int64_t)tile * p->taps + tap) * CPU_TILE_ROWS;
-                t->y = y + (int64_t)from * t->y_step;
-                t->residual = last && residual != NULL ? residual + (int64_t)from * t->y_step : NULL;
-                simd->tile(t);
-            }
+            job->step->device->simd->tiles(t);
         }
 }
 
@@ -179,27 +199,20 @@ static void direct_item(void *arg, int item, int slot)
     cpu_cut_item at = cpu_cut_at(c, &p->cut, item);
     const float *x = job->frame->in[CONV_X].data + at.image * cpu_conv_x_image(c) + at.group * c->cg;
     int64_t first = at.image * cpu_conv_y_image(c) + (int64_t)at.pixel * c->o + at.group * c->og;
-    float *y = job->frame->out.data + first;
     const float *residual = job->frame->in[CONV_RESIDUAL].data;
 
     char *scratch = (char *)cpu_scratch(job->frame, slot, p->slot_bytes);
     const float **pointers = (const float **)(void *)scratch;
-    int tiles = (int)cpu_ceil_div(at.pixels, CPU_TILE_ROWS);
-    if (p->gather) {
-        float *band = (float *)(void *)(scratch + p->pointer_bytes);
-        cpu_im2col(c, x, at.pixel, at.pixels, band);
-        point_at_rows(p, at.pixels, band, tiles, pointers);
-    } else {
-        point_at_taps(job, &at, x, tiles, pointers);
-    }
+    point_at_band(job, &at, x, pointers, (float *)(void *)(scratch + p->pointer_bytes));
 
-    cpu_tile t = { .x_step = CPU_TILE_ROWS, .y_step = c->o, .residual_step = c->o };
+    cpu_tiles t = { .x_tile = (ptrdiff_t)p->taps * CPU_TILE_ROWS, .rows = at.pixels, .y_step = c->o,
+                    .residual_step = c->o };
     for (int o = at.channel; o < at.channel + at.channels; o += p->block) {
         int64_t panel = (int64_t)at.group * p->panels + o / p->block;
-        const float *weight = (const float *)job->step->state + panel * c->k * p->block;
         t.columns = (int)cpu_min(p->block, c->og - o);
-        apply_panel(job, &t, tiles, at.pixels, pointers, weight, job->bias + panel * p->block,
-                    residual != NULL ? residual + first + o : NULL, y + o);
+        t.y = job->frame->out.data + first + o;
+        apply_panel(job, &t, pointers, (const float *)job->step->state + panel * c->k * p->block,
+                    job->bias + panel * p->block, residual != NULL ? residual + first + o : NULL);
     }
 }
 

@@ -33,27 +33,33 @@ typedef struct cpu_depthwise_row {
     strata_act   act;
 } cpu_depthwise_row;
 
-/* A tile of an implicit matrix product: up to CPU_TILE_ROWS rows, one panel of cpu_simd.block columns. */
+/* A part of an implicit matrix product: a band of rows (pixels) times a chunk of a panel of cpu_simd.block columns. The
+ * rows go by in tiles of up to CPU_TILE_ROWS: tile t has those from cpu_tile_first(t) to cpu_tile_first(t + 1). */
 enum { CPU_TILE_ROWS = 6 };
 
-typedef struct cpu_tile {
-    const float *const *x;  /* [taps][rows]: where the tap's channels of each row begin */
-    ptrdiff_t    x_step;    /* pointers from tap to tap */
-    ptrdiff_t    x_offset;  /* added to every pointer: the first channel */
+typedef struct cpu_tiles {
+    const float *const *x;  /* [tiles][taps of the product][CPU_TILE_ROWS]: where the tap's channels of each row begin */
+    ptrdiff_t    x_tile;    /* pointers from tile to tile; x points at the first tap of this chunk */
+    ptrdiff_t    x_offset;  /* added to every pointer: the first channel of this chunk */
     const float *weight;    /* [taps][channels][block], aligned to 64 */
-    const float *ahead;     /* weights that will be wanted next, to prefetch; or NULL */
+    const float *ahead;     /* weights that will be wanted next, as many: to prefetch; or NULL */
     const float *bias;      /* [block] to begin with, or NULL: begin with what y holds */
-    const float *residual;  /* added at the end, or NULL; rows as in y */
+    const float *residual;  /* added at the end, or NULL */
     float       *y;
     ptrdiff_t    y_step, residual_step; /* floats from row to row */
-    int          rows, taps, channels, columns; /* columns: valid ones of the panel */
+    int          rows, taps, channels;  /* taps and channels of this chunk */
+    int          columns;   /* valid ones of the panel */
     strata_act   act;       /* of the result; STRATA_ACT_NONE for partial sums */
-} cpu_tile;
+} cpu_tiles;
+
+static inline int cpu_tile_count(int rows) { return (rows + CPU_TILE_ROWS - 1) / CPU_TILE_ROWS; }
+/* Spread evenly: 49 rows are tiles of five and six, not eight of six and one of one. */
+static inline int cpu_tile_first(int tile, int tiles, int rows) { return (int)((int64_t)rows * tile / tiles); }
 
 typedef struct cpu_simd {
     const char *name;
     int         block;   /* floats in two registers: columns of a weight panel, channels of a depthwise block */
-    bool        fused;   /* has fused multiply-add: then tile() beats a matrix product of the library */
+    bool        fused;   /* has fused multiply-add: then tiles() beats a matrix product of the library */
 
     /* y[r][c] = act(y[r][c] + bias[c] + residual[r][c]); bias and residual may be NULL. */
     void (*finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias, const float *residual,
@@ -68,7 +74,7 @@ typedef struct cpu_simd {
     /* y[o] = act(bias[o] + sum over k of w[o][k] * x[k]); bias may be NULL. */
     void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k, strata_act act);
     void (*depthwise)(const cpu_depthwise_row *d);
-    void (*tile)(const cpu_tile *t);
+    void (*tiles)(const cpu_tiles *t);
 
     /* dst[i] = max, or scale times the sum, over r of rows[r][i]; count >= 1 for max. */
     void (*max_rows)(float *dst, const float *const *rows, int count, int64_t n);

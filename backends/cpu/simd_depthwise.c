@@ -8,12 +8,6 @@
 
 enum { TILE = 4 };
 
-/* Loads a register of channels; `some` = LANES: all of them. */
-INLINE vec load_lanes(const float *p, int some)
-{
-    return some == LANES ? load(p) : load_some(p, some);
-}
-
 /* pixels, vectors, edge and kw are constants in every use; vectors is 2, or 1 with `some` channels. */
 INLINE void sum_tile(const cpu_depthwise_row *d, int pixel, int channel, int pixels, int vectors, int some, bool edge,
                      int kw)
@@ -37,20 +31,15 @@ INLINE void sum_tile(const cpu_depthwise_row *d, int pixel, int channel, int pix
                 bool outside = edge && (column < 0 || column >= d->width);
                 const float *x = outside ? zeros : row + column * d->x_pixel;
                 for (int v = 0; v < vectors; v++)
-                    s[p][v] += wv[v] * load_lanes(x + v * LANES, some);
+                    s[p][v] += wv[v] * load_upto(x + v * LANES, some);
             }
         }
 
     vec low = act_low(d->act), high = act_high(d->act);
     float *y = d->y + pixel * d->y_pixel + channel;
     for (int p = 0; p < pixels; p++, y += d->y_pixel)
-        for (int v = 0; v < vectors; v++) {
-            vec r = min2(high, max2(low, s[p][v]));
-            if (some == LANES)
-                store(y + v * LANES, r);
-            else
-                store_some(y, r, some);
-        }
+        for (int v = 0; v < vectors; v++)
+            store_upto(y + v * LANES, min2(high, max2(low, s[p][v])), some);
 }
 
 INLINE void sum_pixels(const cpu_depthwise_row *d, int pixel, int channel, int pixels, int vectors, int some, bool edge,

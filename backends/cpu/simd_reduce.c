@@ -15,10 +15,10 @@ INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int co
         }
     }
     for (; i < k; i += LANES) {
-        int rest = (int)(k - i);
-        vec x0 = rest < LANES ? load_some(x + i, rest) : load(x + i);
+        int some = k - i < LANES ? (int)(k - i) : LANES;
+        vec x0 = load_upto(x + i, some);
         for (int o = 0; o < count; o++)
-            even[o] += (rest < LANES ? load_some(w + o * k + i, rest) : load(w + o * k + i)) * x0;
+            even[o] += load_upto(w + o * k + i, some) * x0;
     }
     for (int o = 0; o < count; o++)
         y[o] = sum_lanes(even[o] + odd[o]);
@@ -41,7 +41,7 @@ INLINE vec max_column(const float *const *rows, int count, int64_t i, int some)
     vec m = splat(-INFINITY);
     bits poison = { 0 };
     for (int r = 0; r < count; r++) {
-        vec v = some == LANES ? load(rows[r] + i) : load_some(rows[r] + i, some);
+        vec v = load_upto(rows[r] + i, some);
         m = max2(m, v);
         poison |= (bits)(v != v);
     }
@@ -60,17 +60,11 @@ void SIMD(max_rows)(float *dst, const float *const *rows, int count, int64_t n)
 void SIMD(sum_rows)(float *dst, const float *const *rows, int count, int64_t n, float scale)
 {
     for (int64_t i = 0; i < n; i += LANES) {
-        int rest = n - i < LANES ? (int)(n - i) : LANES;
+        int some = n - i < LANES ? (int)(n - i) : LANES;
         vec s = { 0 };
-        if (rest == LANES) {
-            for (int r = 0; r < count; r++)
-                s += load(rows[r] + i);
-            store(dst + i, s * scale);
-        } else {
-            for (int r = 0; r < count; r++)
-                s += load_some(rows[r] + i, rest);
-            store_some(dst + i, s * scale, rest);
-        }
+        for (int r = 0; r < count; r++)
+            s += load_upto(rows[r] + i, some);
+        store_upto(dst + i, s * scale, some);
     }
 }
 
@@ -150,27 +144,17 @@ void SIMD(softmax_columns)(float *dst, const float *x, int64_t rows, ptrdiff_t s
 {
     for (int64_t i = 0; i < n; i += LANES) {
         int some = n - i < LANES ? (int)(n - i) : LANES;
-#define AT(p, r) (some == LANES ? load((p) + (r) * step + i) : load_some((p) + (r) * step + i, some))
-#define PUT(r, v)                                                                                  \
-    do {                                                                                           \
-        if (some == LANES)                                                                         \
-            store(dst + (r) * step + i, v);                                                        \
-        else                                                                                       \
-            store_some(dst + (r) * step + i, v, some);                                             \
-    } while (0)
-        vec top = AT(x, 0), sum = { 0 };
+        vec top = load_upto(x + i, some), sum = { 0 };
         for (int64_t r = 1; r < rows; r++)
-            top = max2(top, AT(x, r));
+            top = max2(top, load_upto(x + r * step + i, some));
         for (int64_t r = 0; r < rows; r++) {
-            vec e = exp_vec(AT(x, r) - top);
+            vec e = exp_vec(load_upto(x + r * step + i, some) - top);
             sum += e;
-            PUT(r, e);
+            store_upto(dst + r * step + i, e, some);
         }
         vec scale = 1.0f / sum;
         for (int64_t r = 0; r < rows; r++)
-            PUT(r, AT(dst, r) * scale);
-#undef AT
-#undef PUT
+            store_upto(dst + r * step + i, load_upto(dst + r * step + i, some) * scale, some);
     }
 }
 

@@ -3,8 +3,8 @@
  * `vec` is as wide as the registers of the instruction set this file is compiled for; + - * / work on it as on
  * float. simd_*.c are compiled with -ffp-contract=fast, so that a * b + c is one fused operation where there is one.
  *
- * exp: x = n ln 2 + r with n an integer and |r| <= ln(2)/2; e^r by Cephes' polynomial of degree 7 (Moshier,
- * expf.c), whose error is below 1 unit in the last place or so; 2^n by writing n into the exponent bits.
+ * exp: x = n ln 2 + r with n an integer and |r| <= ln(2)/2; e^r by the polynomial of degree 6 with the least relative
+ * error (2e-9 by Remez' algorithm, 7e-8 in float); 2^n by writing n into the exponent bits.
  */
 #ifndef STRATA_CPU_SIMD_VEC_H
 #define STRATA_CPU_SIMD_VEC_H
@@ -86,6 +86,20 @@ INLINE void store_some(float *p, vec v, int n)
 #endif
 }
 
+/* The same for n <= LANES. */
+INLINE vec load_upto(const float *p, int n)
+{
+    return n == LANES ? load(p) : load_some(p, n);
+}
+
+INLINE void store_upto(float *p, vec v, int n)
+{
+    if (n == LANES)
+        store(p, v);
+    else
+        store_some(p, v, n);
+}
+
 /* The larger of the two; b when either is not a number. */
 INLINE vec max2(vec a, vec b)
 {
@@ -135,12 +149,12 @@ INLINE vec exp_vec(vec x)
     vec n = shifted - rounder;
     vec r = x - n * 0.693359375f; /* ln 2 in two parts, the first with few bits */
     r = r + n * 2.12194440e-4f;
-    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
+    vec p = r * 1.38367945e-3f + 8.37485678e-3f;
+    p = p * r + 4.16682288e-2f;
+    p = p * r + 1.66664198e-1f;
+    p = p * r + 4.99999911e-1f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
     bits exponent = ((bits)shifted << 23) + (127u << 23);
     return p * (vec)exponent;
 }
@@ -199,7 +213,7 @@ INLINE vec act_high(strata_act act)
     case STRATA_ACT_COUNT: body(STRATA_ACT_NONE); break;                                           \
     }
 
-/* What simd_elementwise.c, simd_reduce.c, simd_depthwise.c and simd_tile.c define for this instruction set. */
+/* What simd_elementwise.c, simd_reduce.c, simd_depthwise.c and simd_tiles.c define for this instruction set. */
 void SIMD(finish)(float *, ptrdiff_t, int64_t, int64_t, const float *, const float *, ptrdiff_t, strata_act);
 void SIMD(activate)(float *, const float *, int64_t, strata_act);
 void SIMD(unary)(float *, const float *, int64_t, cpu_unary_op, float);
@@ -207,7 +221,7 @@ void SIMD(binary)(float *, ptrdiff_t, cpu_rows, cpu_rows, int64_t, int64_t, cpu_
 void SIMD(affine)(float *, const float *, int64_t, int64_t, const float *, const float *);
 void SIMD(gemv)(float *, const float *, const float *, const float *, int64_t, int64_t, strata_act);
 void SIMD(depthwise)(const cpu_depthwise_row *);
-void SIMD(tile)(const cpu_tile *);
+void SIMD(tiles)(const cpu_tiles *);
 void SIMD(max_rows)(float *, const float *const *, int, int64_t);
 void SIMD(sum_rows)(float *, const float *const *, int, int64_t, float);
 void SIMD(column_sums)(float *, const float *, int64_t, ptrdiff_t, int64_t);

@@ -4,7 +4,9 @@
 # shellcheck shell=sh
 
 unset STRATA_AT STRATA_SIZE STRATA_DEVICE STRATA_WEIGHTS STRATA_QUIET STRATA_JSON STRATA_THREADS
+# shellcheck disable=SC2034 # for the scripts
 scene=$SOURCE/examples/scene.png
+# shellcheck disable=SC2034
 here=$SOURCE/tests/cli
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -33,6 +35,16 @@ expect() {
     0) ! grep -q '^strata: error:' err || fail "strata $*: succeeded with an error: $(cat err)" ;;
     *) grep -q '^strata: error: ' err || fail "strata $*: no 'strata: error: ' on stderr" ;;
     esac
+}
+
+# with VARIABLE=VALUE COMMAND...: the command with this in its environment. (A plain prefix is not portable before a
+# function.)
+with() {
+    variable=${1%%=*}
+    export "${1?}"
+    shift
+    "$@"
+    unset "$variable"
 }
 
 # says FILE TEXT: FILE has TEXT in it.

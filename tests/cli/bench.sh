@@ -1,0 +1,43 @@
+#!/bin/sh
+# bench: the keys that others read, numbers that can be, and a trace that a browser loads.
+set -eu
+# shellcheck source=tests/cli/lib.sh
+. "$SOURCE/tests/cli/lib.sh"
+run="resnet18 --random-weights 1 --size 64x96"
+
+# shellcheck disable=SC2086 # $run is a list of words
+{
+    expect 0 bench $run --runs 4 --batch 2 --threads 1 --json
+    python '
+b = json.load(open("out"))
+keys = "model device threads batch size runs ms_min ms_median ms_p95 load_ms compile_ms peak_rss_mb arena_mb weights_mb macs gflops"
+assert set(b) == set(keys.split()), set(b) ^ set(keys.split())
+assert b["model"] == "resnet18" and b["threads"] == 1 and b["batch"] == 2 and b["size"] == [64, 96] and b["runs"] == 4, b
+assert 0 < b["ms_min"] <= b["ms_median"] <= b["ms_p95"], b
+assert all(b[k] > 0 for k in ("load_ms", "compile_ms", "peak_rss_mb", "arena_mb", "weights_mb", "gflops")), b
+assert abs(b["gflops"] - 2 * b["macs"] / b["ms_median"] / 1e6) < 1e-3 * b["gflops"], b
+assert b["weights_mb"] > 40 and b["peak_rss_mb"] > b["arena_mb"], b'
+    macs=$("$PYTHON" -c 'import json; print(json.load(open("out"))["macs"])')
+    expect 0 bench $run --runs 2 --at 0 --json
+    python 'b = json.load(open("out")); assert b["macs"] == 32 * 48 * 64 * 147 and b["macs"] < int(sys.argv[1]) / 2, b' "$macs"
+    expect 0 bench $run --runs 3
+    says out "inference  median"
+    expect 0 bench $run --runs 2 --per-node
+    says out "GFLOP/s"
+    says out "layer4.1.relu.1"
+    expect 0 bench $run --runs 2 --per-node --json
+    python '
+b = json.load(open("out"))
+assert len(b["nodes"]) > 10 and sum(x["macs"] for x in b["nodes"]) == b["macs"], b
+assert all(x["ms"] >= 0 and x["kernel"] and x["op"] for x in b["nodes"])'
+
+    expect 0 bench $run --runs 2 --profile trace.json
+    python '
+t = json.load(open("trace.json"))["traceEvents"]
+x = [e for e in t if e["ph"] == "X"]
+assert len(x) > 10 and {"name", "ts", "dur", "pid", "tid"} <= set(x[0]), x[:1]
+assert min(e["ts"] for e in x) == 0 and all(e["dur"] >= 0 for e in x)
+assert {e["tid"] for e in t if e["name"] == "thread_name"} == {e["tid"] for e in x}'
+    expect 6 bench $run --runs 1 --profile nowhere/t.json
+}
+finish

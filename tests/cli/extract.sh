@@ -1,0 +1,118 @@
+#!/bin/sh
+# extract: the arrays and what they mean.
+set -eu
+# shellcheck source=tests/cli/lib.sh
+. "$SOURCE/tests/cli/lib.sh"
+noise=--random-weights=1
+
+# Names, shapes, types, order, record.
+expect 0 extract resnet18 "$scene" "$noise" --size 64x96 -o x.npz
+silent_on out
+says err "1 row"
+python '
+z = n.load("x.npz")
+shapes = {"relu": (1, 64, 32, 48), "layer1": (1, 64, 16, 24), "layer2": (1, 128, 8, 12), "layer3": (1, 256, 4, 6), "layer4": (1, 512, 2, 3)}
+assert [k for k in z if k not in ("names", "record")] == list(shapes), list(z)
+for name, shape in shapes.items():
+    assert z[name].dtype == n.float32 and z[name].shape == shape and n.isfinite(z[name]).all() and z[name].std() > 0, name
+assert list(z["names"]) == [sys.argv[1]], z["names"]
+r = json.loads(str(z["record"]))
+assert r["model"] == "resnet18" and r["outputs"] == list(shapes) and r["input"]["size"] == [64, 96], r
+assert r["weights"] == {"random_seed": 1, "gain": 2.0} and r["input"]["preprocess"] == "mindcv" and r["strata"], r
+assert r["input"]["mean"] == [0.485, 0.456, 0.406] and r["device"].startswith("cpu"), r' "$scene"
+cp x.npz again.npz
+expect 0 extract resnet18 "$scene" "$noise" --size 64x96 -o x.npz
+same x.npz again.npz
+
+# Selectors: the order asked for, values inside fused ops, the classifier.
+expect 0 extract resnet18 "$scene" "$noise" --size 64x96 --at 'stride:8,%layer1.0.bn1,logits,-5,%layer1.0.conv1' -o sel.npz
+python '
+z, x = n.load("sel.npz"), n.load("x.npz")
+assert list(z)[:5] == ["layer2", "layer1.0.bn1", "logits", "relu", "layer1.0.conv1"], list(z)
+assert z["logits"].shape == (1, 1000)
+assert (z["relu"] == x["relu"]).all()
+assert abs(z["layer2"] - x["layer2"]).max() <= 2e-5 * abs(x["layer2"]).max()'
+expect 0 extract resnet18 "$scene" "$noise" --size 64x96 --at 'stride:8,%layer1.0.bn1,logits,-5,%layer1.0.conv1' --pipeline "" -o plain.npz
+python '
+a, b = n.load("sel.npz"), n.load("plain.npz")
+for k in ("layer2", "layer1.0.bn1", "logits", "relu", "layer1.0.conv1"):
+    assert abs(a[k] - b[k]).max() <= 5e-5 * abs(b[k]).max(), k'
+expect 0 extract resnet18 "$scene" "$noise" --size 64 --out-indices 2,0 -o idx.npz
+python 'assert list(n.load("idx.npz"))[:2] == ["layer2", "relu"]'
+expect 0 extract resnet18 "$scene" "$noise" --size 64 --at logits --num-classes 7 --in-channels 1 -o gray.npz
+python 'assert n.load("gray.npz")["logits"].shape == (1, 7)'
+
+# The input tensor: as documented for a picture that needs no resize; and it gives the same features again.
+expect 0 extract resnet18 "$scene" "$noise" --size 64x96 --dump-input in.npy --at last:1 -o x.npz
+expect 0 extract resnet18 in.npy "$noise" --at last:1 -o y.npz
+python '
+t = n.load("in.npy")
+assert t.shape == (1, 3, 64, 96) and t.dtype == n.float32
+assert (n.load("x.npz")["layer4"] == n.load("y.npz")["layer4"]).all()
+n.save("chw.npy", t[0])
+n.save("double.npy", t.astype(n.float64))
+n.save("flat.npy", t[0, 0])
+n.save("four.npy", n.zeros((1, 4, 64, 96), n.float32))
+rng = n.random.default_rng(1)
+n.save("many.npy", rng.standard_normal((7, 3, 64, 96)).astype(n.float32))
+n.save("fortran.npy", n.asfortranarray(t))
+n.save("odd.npy", rng.standard_normal((2, 3, 97, 131)).astype(n.float32))'
+expect 0 extract resnet18 chw.npy "$noise" --at last:1 -o y.npz
+python 'assert (n.load("x.npz")["layer4"] == n.load("y.npz")["layer4"]).all()'
+expect 3 extract resnet18 double.npy chw.npy flat.npy four.npy "$noise" --at last:1 -o y.npz
+python 'assert list(n.load("y.npz")["names"]) == ["chw.npy"]'
+check "three reasons" [ "$(grep -c '^strata: error: rejected: ' err)" = 3 ]
+expect 0 extract resnet18 "$scene" "$noise" --size 64x96 --preprocess pillow --dump-input pillow.npy --at 0 -o y.npz
+python '
+a, b = n.load("in.npy"), n.load("pillow.npy")
+assert (a != b).any() and abs(a - b).mean() < 0.2, abs(a - b).mean()'
+
+# The same bits for any batch size, number of threads and order; batches that do not come out even.
+expect 0 extract resnet18 many.npy "$noise" --at 1,4 -o one.npz
+for how in "--batch 2" "--batch 3 --threads 1" "--batch 32 --threads 2"; do
+    # shellcheck disable=SC2086 # a list of words
+    expect 0 extract resnet18 many.npy "$noise" --at 1,4 $how -o two.npz
+    python '
+a, b = n.load("one.npz"), n.load("two.npz")
+assert a["layer1"].shape[0] == 7 and all((a[k] == b[k]).all() for k in ("layer1", "layer4", "names"))'
+done
+python 'assert list(n.load("one.npz")["names"]) == [f"many.npy[{i}]" for i in range(7)]'
+expect 0 extract resnet18 chw.npy many.npy in.npy "$noise" --at 4 --batch 4 -o three.npz
+python '
+a, b, c = n.load("three.npz")["layer4"], n.load("one.npz")["layer4"], n.load("x.npz")["layer4"]
+assert (a[1:8] == b).all() and (a[0] == c[0]).all() and (a[8] == c[0]).all()'
+
+# Sizes: logits of any size go together, maps do not.
+expect 0 extract resnet18 many.npy odd.npy "$scene" chw.npy "$noise" --at logits --batch 2 -o sizes.npz
+expect 0 extract resnet18 odd.npy "$noise" --at logits,2 -o odd.npz
+python '
+assert n.load("sizes.npz")["logits"].shape == (11, 1000)
+assert (n.load("sizes.npz")["logits"][7:9] == n.load("odd.npz")["logits"]).all()
+assert n.load("odd.npz")["layer2"].shape == (2, 128, 13, 17)'
+expect 3 extract resnet18 many.npy odd.npy chw.npy "$noise" --at 2 -o sizes.npz
+says err "97x131 gives arrays of another shape"
+python 'assert n.load("sizes.npz")["layer2"].shape == (8, 128, 8, 12)'
+
+# Other files: f16, safetensors, pictures.
+expect 0 extract resnet18 many.npy "$noise" --at 1 --dtype f16 -o half.npz
+python '
+a, b = n.load("half.npz")["layer1"], n.load("one.npz")["layer1"]
+assert a.dtype == n.float16 and (a == b.astype(n.float16)).all()'
+expect 0 extract resnet18 many.npy "$noise" --at 1,4 -o x.safetensors
+python '
+raw = open("x.safetensors", "rb").read()
+size = int.from_bytes(raw[:8], "little")
+head = json.loads(raw[8:8 + size])
+for name in ("layer1", "layer4"):
+    e = head[name]
+    lo, hi = e["data_offsets"]
+    a = n.frombuffer(raw[8 + size:][lo:hi], "<f4").reshape(e["shape"])
+    assert e["dtype"] == "F32" and (a == n.load("one.npz")[name]).all(), name
+assert json.loads(head["__metadata__"]["record"])["model"] == "resnet18"'
+expect 0 weights x.safetensors --json
+python 'assert {e["name"] for e in json.load(open("out"))["entries"]} >= {"layer1", "layer4"}'
+expect 0 extract resnet18 "$scene" "$noise" --size 64 --picture pic.png -o x.npz
+check "a PNG" [ "$(head -c 4 pic.png | tail -c 3)" = PNG ]
+expect 0 extract resnet18 many.npy "$noise" --at 0,logits --picture pic.png -o x.npz
+check "a PNG" [ "$(head -c 4 pic.png | tail -c 3)" = PNG ]
+finish

@@ -2,12 +2,12 @@
  *
  *     scene OUT.png
  *
- * A small ray tracer over a made-up place: sky and clouds, three ranges of mountains, a tiled yard, a brick wall
- * with a poster, a tree, a crate and three balls. It has what feature maps respond to: edges in all directions,
- * fine and coarse texture, smooth gradients, writing, reflections, and things near and far.
+ * A small ray tracer over a made-up place: sky and clouds, three ranges of mountains, a tiled yard, a brick
+ * wall with a poster, a tree, a crate and three balls. It has what feature maps respond to: edges in all
+ * directions, fine and coarse texture, smooth gradients, writing, reflections, and things near and far.
  *
- * The same pixels come out everywhere: the arithmetic is + - * / and sqrt on doubles, which IEEE 754 fixes to the
- * last bit, and the randomness is an integer hash. x points right, y up, z into the picture.
+ * The same pixels come out everywhere: the arithmetic is + - * / and sqrt on doubles, which IEEE 754 fixes to
+ * the last bit, and the randomness is an integer hash. x points right, y up, z into the picture.
  */
 #include <strata/strata.h>
 
@@ -122,8 +122,8 @@ static void grow(scene *s)
         for (int i = 0; i < LEAVES; i++) {
             vec d = { lattice(c, i, 1) - 0.5, lattice(c, i, 2) - 0.5, lattice(c, i, 3) - 0.5 };
             double depth = 0.55 + 0.45 * lattice(c, i, 4); /* most leaves are near the hull */
-            s->leaf[c][i] = (ball){ add(at, scale(unit(d), hull[c][3] * depth)), 0.035 + 0.05 * lattice(c, i, 5), LEAF,
-                                    lattice(c, i, 6) };
+            s->leaf[c][i] = (ball){ add(at, scale(unit(d), hull[c][3] * depth)),
+                                    0.035 + 0.05 * lattice(c, i, 5), LEAF, lattice(c, i, 6) };
         }
     }
 }
@@ -202,7 +202,8 @@ static double meet_box(vec lo, vec hi, vec from, vec dir, vec *normal)
 static void try_wall(vec from, vec dir, hit *h)
 {
     vec n;
-    double d = meet_box((vec){ wall_x - 0.3, 0, wall_from }, (vec){ wall_x, wall_top, wall_to }, from, dir, &n);
+    vec lo = { wall_x - 0.3, 0, wall_from }, hi = { wall_x, wall_top, wall_to };
+    double d = meet_box(lo, hi, from, dir, &n);
     if (d < h->distance)
         *h = (hit){ .distance = d, .kind = WALL, .point = add(from, scale(dir, d)), .normal = n };
 }
@@ -215,10 +216,11 @@ static vec turn(vec v, double sine)
 static void try_crate(vec from, vec dir, hit *h)
 {
     vec o = turn(sub(from, crate_at), crate_sin), v = turn(dir, crate_sin), n = { 0, 0, 0 };
-    double d = meet_box((vec){ -crate_half, -crate_half, -crate_half }, (vec){ crate_half, crate_half, crate_half }, o,
-                        v, &n);
+    double d = meet_box((vec){ -crate_half, -crate_half, -crate_half },
+                        (vec){ crate_half, crate_half, crate_half }, o, v, &n);
     if (d < h->distance)
-        *h = (hit){ .distance = d, .kind = CRATE, .point = add(from, scale(dir, d)), .normal = turn(n, -crate_sin),
+        *h = (hit){ .distance = d, .kind = CRATE, .point = add(from, scale(dir, d)),
+                    .normal = turn(n, -crate_sin),
                     .local = scale(add(o, scale(v, d)), 1 / crate_half) };
 }
 
@@ -226,7 +228,8 @@ static void try_trunk(vec from, vec dir, hit *h)
 {
     const double radius = 0.2;
     double ox = from.x - trunk_at.x, oz = from.z - trunk_at.z;
-    double a = dir.x * dir.x + dir.z * dir.z, b = ox * dir.x + oz * dir.z, c = ox * ox + oz * oz - radius * radius;
+    double a = dir.x * dir.x + dir.z * dir.z, b = ox * dir.x + oz * dir.z;
+    double c = ox * ox + oz * oz - radius * radius;
     if (a == 0 || b * b < a * c)
         return;
     double d = (-b - sqrt(b * b - a * c)) / a;
@@ -262,8 +265,8 @@ static vec ground_color(vec p, double *gloss)
         double fx = u - i - 0.3 - 0.4 * lattice(i, j, 56), fz = v - j - 0.3 - 0.4 * lattice(i, j, 57);
         if (lattice(i, j, 58) < 0.16 && fx * fx + fz * fz < 0.03) /* flowers */
             return lattice(i, j, 59) < 0.5 ? (vec){ 0.95, 0.85, 0.25 } : (vec){ 0.95, 0.92, 0.95 };
-        return scale(mix((vec){ 0.10, 0.22, 0.04 }, (vec){ 0.36, 0.43, 0.11 }, 0.7 * blades + 0.6 * patch - 0.15),
-                     0.75 + 0.5 * rough);
+        vec dark = { 0.10, 0.22, 0.04 }, light = { 0.36, 0.43, 0.11 };
+        return scale(mix(dark, light, 0.7 * blades + 0.6 * patch - 0.15), 0.75 + 0.5 * rough);
     }
     double u = p.x / 0.8 + 100, v = p.z / 0.8 + 100;
     int i = (int)floor(u), j = (int)floor(v);
@@ -406,12 +409,14 @@ static vec distance(vec dir)
         { 0.030, 0.12, 6.0, 0.12, { 0.10, 0.19, 0.09 } },
     };
     for (int i = 0; i < 3; i++) {
-        double ridge = range[i].height + range[i].rise * (cloudy(x * range[i].fine + 31 * i, 0.5, 7, 10 + 8 * i) - 0.36);
+        double ridge =
+            range[i].height + range[i].rise * (cloudy(x * range[i].fine + 31 * i, 0.5, 7, 10 + 8 * i) - 0.36);
         if (y >= ridge)
             continue;
         double below = (ridge - y) / range[i].rise;
         double fold = cloudy(x * range[i].fine * 5 + 3 * y, y * range[i].fine * 9 + 4 * x, 5, 14 + 8 * i);
-        double shade = cloudy(x * range[i].fine * 5 + 3 * y - 0.22, y * range[i].fine * 9 + 4 * x - 0.22, 5, 14 + 8 * i);
+        double shade =
+            cloudy(x * range[i].fine * 5 + 3 * y - 0.22, y * range[i].fine * 9 + 4 * x - 0.22, 5, 14 + 8 * i);
         double slope = clamp(0.5 + 5 * (fold - shade)); /* towards the sun or away from it */
         vec rock = scale(range[i].rock, 0.35 + 0.8 * fold + 0.55 * slope);
         double snow = i < 2 ? 1 - smooth(0.05, 0.24, below + 0.9 * (fold - 0.45)) : 0;
@@ -435,7 +440,10 @@ static vec color_at(const hit *h, double *gloss, double *shine)
         double bark = cloudy(h->normal.x * 4 + h->normal.z * 3, h->point.y * 2.5, 5, 85);
         return mix((vec){ 0.13, 0.09, 0.06 }, (vec){ 0.46, 0.36, 0.26 }, smooth(0.3, 0.65, bark));
     }
-    case LEAF: return mix((vec){ 0.07, 0.20, 0.04 }, (vec){ 0.34, 0.46, 0.10 }, h->ball->tint * h->ball->tint);
+    case LEAF: {
+        double young = h->ball->tint * h->ball->tint;
+        return mix((vec){ 0.07, 0.20, 0.04 }, (vec){ 0.34, 0.46, 0.10 }, young);
+    }
     case NOTHING: break;
     }
     return (vec){ 0, 0, 0 };
@@ -508,7 +516,8 @@ static void paint(const scene *s, uint8_t *rgb)
         for (int x = 0; x < WIDTH; x++) {
             vec sum = { 0, 0, 0 };
             for (int i = 0; i < SAMPLES * SAMPLES; i++) {
-                double px = x + (i % SAMPLES + 0.5) / SAMPLES, py = y + ((double)(i / SAMPLES) + 0.5) / SAMPLES;
+                int row = i / SAMPLES, column = i % SAMPLES;
+                double px = x + (column + 0.5) / SAMPLES, py = y + (row + 0.5) / SAMPLES;
                 vec dir = { (px - WIDTH / 2.0) / HEIGHT * 1.12, (HEIGHT * 0.44 - py) / HEIGHT * 1.12, 1 };
                 vec c = look(s, eye, unit(dir), 0);
                 sum = add(sum, (vec){ fmin(c.x, 1.6), fmin(c.y, 1.6), fmin(c.z, 1.6) });

@@ -32,8 +32,9 @@ static void destroy(strata_atomic_file *f)
     free(f);
 }
 
-/* Creates "DIR/.BASE.XXXXXX.tmp" with the permissions that the umask gives, or those of the file to be replaced.
- * (mkstemp would make it private, and so the result.) Returns a descriptor, or -1 with errno set. */
+/* Creates "DIR/.BASE.XXXXXX.tmp" with the permissions that the umask gives, or those of the file to be
+ * replaced. (mkstemp would make it private, and so the result.) Returns a descriptor, or -1 with errno
+ * set. */
 static int create_temp(strata_atomic_file *f, const struct stat *old)
 {
     const char *slash = strrchr(f->target, '/');
@@ -97,7 +98,8 @@ fail:;
             unlink(f->temp);
     }
     destroy(f);
-    return strata_fail(err, code == ENOMEM ? STRATA_NOMEM : STRATA_IO, "%s: cannot write: %s", path, strerror(code));
+    return strata_fail(err, code == ENOMEM ? STRATA_NOMEM : STRATA_IO, "%s: cannot write: %s", path,
+                       strerror(code));
 }
 
 FILE *strata_atomic_stream(strata_atomic_file *f)

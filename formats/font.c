@@ -1,4 +1,4 @@
-/* font.c: a fixed-width font of the 95 printable ASCII characters, drawn here so that it can be read and mended. */
+/* font.c: a fixed-width font of the 95 printable ASCII characters, drawn here to be read and mended. */
 #include "font.h"
 
 #include <string.h>

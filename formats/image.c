@@ -20,11 +20,12 @@ enum {
 strata_status strata_image_check_size(uint64_t width, uint64_t height, strata_error *err)
 {
     if (width == 0 || height == 0)
-        return strata_fail(err, STRATA_FORMAT, "the image is empty: %llu x %llu pixels", (unsigned long long)width,
-                           (unsigned long long)height);
-    if (width > STRATA_IMAGE_MAX_SIDE || height > STRATA_IMAGE_MAX_SIDE || width * height > STRATA_IMAGE_MAX_PIXELS)
+        return strata_fail(err, STRATA_FORMAT, "the image is empty: %llu x %llu pixels",
+                           (unsigned long long)width, (unsigned long long)height);
+    if (width > STRATA_IMAGE_MAX_SIDE || height > STRATA_IMAGE_MAX_SIDE
+        || width * height > STRATA_IMAGE_MAX_PIXELS)
         return strata_fail(err, STRATA_FORMAT,
-                           "%llu x %llu pixels are too many: at most %d a side and %d megapixels; scale it down first",
+                           "%llu x %llu pixels are too many: at most %d a side, %d megapixels; scale it down",
                            (unsigned long long)width, (unsigned long long)height, STRATA_IMAGE_MAX_SIDE,
                            STRATA_IMAGE_MAX_PIXELS / 1000000);
     return STRATA_OK;
@@ -46,13 +47,15 @@ strata_status strata_image_alloc(uint64_t width, uint64_t height, strata_image *
     return STRATA_OK;
 }
 
-strata_status strata_image_create(int width, int height, const uint8_t *rgb, strata_image **out, strata_error *err)
+strata_status strata_image_create(int width, int height, const uint8_t *rgb, strata_image **out,
+                                  strata_error *err)
 {
     *out = NULL;
     if (width < 1 || height < 1 || width > STRATA_IMAGE_MAX_SIDE || height > STRATA_IMAGE_MAX_SIDE
         || (int64_t)width * height > STRATA_IMAGE_MAX_PIXELS)
-        return strata_fail(err, STRATA_INVALID, "image: %d x %d: sides must be 1 to %d, and not above %d megapixels",
-                           width, height, STRATA_IMAGE_MAX_SIDE, STRATA_IMAGE_MAX_PIXELS / 1000000);
+        return strata_fail(err, STRATA_INVALID,
+                           "image: %d x %d: sides must be 1 to %d, and not above %d megapixels", width,
+                           height, STRATA_IMAGE_MAX_SIDE, STRATA_IMAGE_MAX_PIXELS / 1000000);
     STRATA_TRY(strata_image_alloc((uint64_t)width, (uint64_t)height, out, err));
     if (rgb != NULL)
         memcpy((*out)->pixels, rgb, (size_t)width * (size_t)height * 3);
@@ -161,7 +164,8 @@ static strata_status choose_decoder(const uint8_t *bytes, size_t size, decode_fn
         return STRATA_OK;
     }
     if (m != NULL)
-        return strata_fail(err, STRATA_FORMAT, "this is %s; JPEG, PNG and WebP are read: convert it first", m->kind);
+        return strata_fail(err, STRATA_FORMAT, "this is %s; JPEG, PNG and WebP are read: convert it first",
+                           m->kind);
     /* A few bytes of a signature are a cut file, not an unknown one. */
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
         if (magics[i].decode != NULL && magics[i].at == 0 && size < magics[i].size
@@ -169,12 +173,13 @@ static strata_status choose_decoder(const uint8_t *bytes, size_t size, decode_fn
             return strata_fail(err, STRATA_FORMAT, "%s cut off after %zu bytes", magics[i].kind, size);
     int shown = text_length(bytes, size);
     if (shown > 0)
-        return strata_fail(err, STRATA_FORMAT, "not an image: text that starts \"%.*s\"", shown < 24 ? shown : 24,
-                           (const char *)bytes);
+        return strata_fail(err, STRATA_FORMAT, "not an image: text that starts \"%.*s\"",
+                           shown < 24 ? shown : 24, (const char *)bytes);
     char hex[3 * 8 + 1] = "";
     for (size_t i = 0; i < 8 && i < size; i++)
         snprintf(hex + 3 * i, 4, " %02x", bytes[i]);
-    return strata_fail(err, STRATA_FORMAT, "not an image: JPEG, PNG and WebP do not start with the bytes%s", hex);
+    return strata_fail(err, STRATA_FORMAT, "not an image: JPEG, PNG and WebP do not start with the bytes%s",
+                       hex);
 }
 
 strata_status strata_image_decode(const void *bytes, size_t size, bool ignore_exif, strata_image **out,
@@ -218,8 +223,9 @@ static strata_status reserve(buffer *b, size_t room, strata_error *err)
     return STRATA_OK;
 }
 
-/* Head first: what is no image is not read to its end. `expected` is the file's size, 0 when it tells none. */
-static strata_status read_image_file(int fd, uint64_t expected, buffer *b, decode_fn *decode, strata_error *err)
+/* Head first: what is no image is not read to its end. `expected` is the file's size; 0: it tells none. */
+static strata_status read_image_file(int fd, uint64_t expected, buffer *b, decode_fn *decode,
+                                     strata_error *err)
 {
     bool known = expected >= HEAD && expected <= MAX_FILE;
     STRATA_TRY(reserve(b, known ? (size_t)expected + 1 : FIRST_BUFFER, err));
@@ -234,12 +240,14 @@ static strata_status read_image_file(int fd, uint64_t expected, buffer *b, decod
     return strata_fail(err, STRATA_FORMAT, "the file is longer than %d MiB", MAX_FILE >> 20);
 }
 
-static strata_status load(const char *path, bool ignore_exif, buffer *b, strata_image **out, strata_error *err)
+static strata_status load(const char *path, bool ignore_exif, buffer *b, strata_image **out,
+                          strata_error *err)
 {
     /* O_NONBLOCK: opening a pipe that nobody writes to must not hang. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return strata_fail(err, errno == ENOENT ? STRATA_NOT_FOUND : STRATA_IO, "cannot open: %s", strerror(errno));
+        return strata_fail(err, errno == ENOENT ? STRATA_NOT_FOUND : STRATA_IO, "cannot open: %s",
+                           strerror(errno));
     struct stat st;
     strata_status status = STRATA_OK;
     decode_fn decode = NULL;

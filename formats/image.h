@@ -18,12 +18,12 @@ strata_status strata_image_check_size(uint64_t width, uint64_t height, strata_er
 strata_status strata_image_alloc(uint64_t width, uint64_t height, strata_image **out, strata_error *err);
 
 /* One decoder per file format. `*out` is NULL on failure. Errors do not name the file. */
-strata_status strata_image_decode_jpeg(const uint8_t *bytes, size_t size, bool ignore_exif, strata_image **out,
-                                       strata_error *err);
+strata_status strata_image_decode_jpeg(const uint8_t *bytes, size_t size, bool ignore_exif,
+                                       strata_image **out, strata_error *err);
 strata_status strata_image_decode_png(const uint8_t *bytes, size_t size, bool ignore_exif, strata_image **out,
                                       strata_error *err);
-strata_status strata_image_decode_webp(const uint8_t *bytes, size_t size, bool ignore_exif, strata_image **out,
-                                       strata_error *err);
+strata_status strata_image_decode_webp(const uint8_t *bytes, size_t size, bool ignore_exif,
+                                       strata_image **out, strata_error *err);
 
 /* x * a / 255, rounded to nearest, for x and a in 0..255. */
 static inline uint8_t strata_mul_255(unsigned x, unsigned a)

@@ -46,8 +46,8 @@ int strata_exif_orientation(const uint8_t *bytes, size_t size)
     return orientation;
 }
 
-/* Pixel (x, y) of the result is the one at origin + x * right + y * down of the source. In tiles, because one of
- * the two walks the source in columns. */
+/* Pixel (x, y) of the result is the one at origin + x * right + y * down of the source. In tiles, because one
+ * of the two walks the source in columns. */
 static void copy_turned(const uint8_t *origin, ptrdiff_t right, ptrdiff_t down, strata_image *dst)
 {
     for (int top = 0; top < dst->height; top += TILE)

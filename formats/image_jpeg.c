@@ -1,5 +1,5 @@
-/* image_jpeg.c: JPEG by libjpeg-turbo, at its defaults (accurate integer DCT, smooth chroma upsampling), which
- * are those of OpenCV, MindSpore and Pillow: all give the same pixels.
+/* image_jpeg.c: JPEG by libjpeg-turbo, at its defaults (accurate integer DCT, smooth chroma upsampling),
+ * which are those of OpenCV, MindSpore and Pillow: all give the same pixels.
  *
  * libjpeg fills what it cannot read with gray and warns; such warnings are errors here. Warnings about
  * surplus bytes or odd headers lose no pixel and are ignored. */
@@ -12,7 +12,7 @@
 
 #include <jerror.h>
 
-/* Ordinary progressive files have about ten scans. Each costs a walk over the whole image, even an empty one. */
+/* Ordinary progressive files have about ten scans. Each, even an empty one, walks over the whole image. */
 enum { MAX_SCANS = 100 };
 
 typedef struct reader {
@@ -68,8 +68,8 @@ static void watch(j_common_ptr info)
 {
     reader *r = info->client_data;
     if (r->info.input_scan_number > MAX_SCANS) {
-        r->status = strata_fail(r->err, STRATA_FORMAT, "JPEG with more than %d scans: not read, it would take too long",
-                                MAX_SCANS);
+        r->status = strata_fail(r->err, STRATA_FORMAT,
+                                "JPEG with more than %d scans: not read, it would take too long", MAX_SCANS);
         longjmp(r->escape, 1);
     }
 }
@@ -136,8 +136,8 @@ static void read_guarded(reader *r)
         read_image(r);
 }
 
-strata_status strata_image_decode_jpeg(const uint8_t *bytes, size_t size, bool ignore_exif, strata_image **out,
-                                       strata_error *err)
+strata_status strata_image_decode_jpeg(const uint8_t *bytes, size_t size, bool ignore_exif,
+                                       strata_image **out, strata_error *err)
 {
     reader r = { .bytes = bytes, .size = size, .ignore_exif = ignore_exif, .err = err };
     r.info.err = jpeg_std_error(&r.errors);

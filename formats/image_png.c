@@ -1,8 +1,8 @@
 /* image_png.c: PNG by libpng, in and out.
  *
- * Every kind is expanded to RGB or RGBA of 8 bits. Of 16-bit samples the high byte is taken, as OpenCV (and so
- * MindSpore) does: a network sees what it saw in training, and the other way, rounding x * 255 / 65535, differs
- * by one level at most. Alpha is laid on black. Of an animated PNG the still is read.
+ * Every kind is expanded to RGB or RGBA of 8 bits. Of 16-bit samples the high byte is taken, as OpenCV (and
+ * so MindSpore) does: a network sees what it saw in training, and the other way, rounding x * 255 / 65535,
+ * differs by one level at most. Alpha is laid on black. Of an animated PNG the still is read.
  *
  * Wrong checksums and missing ends are errors; libpng's warnings concern chunks that carry no pixels. */
 #include "atomic_file.h"
@@ -52,8 +52,8 @@ static void read_bytes(png_structp png, png_bytep to, size_t n)
 {
     reader *r = png_get_io_ptr(png);
     if (n > r->size - r->at) {
-        r->trap.status = strata_fail(r->trap.err, STRATA_FORMAT, "damaged PNG: the file ends too early, at byte %zu",
-                                     r->size);
+        r->trap.status = strata_fail(r->trap.err, STRATA_FORMAT,
+                                     "damaged PNG: the file ends too early, at byte %zu", r->size);
         longjmp(r->trap.escape, 1);
     }
     memcpy(to, r->bytes + r->at, n);
@@ -76,8 +76,9 @@ static strata_status check_claim(reader *r)
     uint64_t width = png_get_image_width(r->png, r->info), height = png_get_image_height(r->png, r->info);
     STRATA_TRY(strata_image_check_size(width, height, r->trap.err));
     if (png_get_rowbytes(r->png, r->info) * height / DEFLATE_MAX_RATIO > r->size)
-        return strata_fail(r->trap.err, STRATA_FORMAT, "damaged PNG: %zu bytes cannot hold %llu x %llu pixels",
-                           r->size, (unsigned long long)width, (unsigned long long)height);
+        return strata_fail(r->trap.err, STRATA_FORMAT,
+                           "damaged PNG: %zu bytes cannot hold %llu x %llu pixels", r->size,
+                           (unsigned long long)width, (unsigned long long)height);
     return STRATA_OK;
 }
 
@@ -113,7 +114,8 @@ static void read_image(reader *r)
     r->rows = malloc(sizeof *r->rows * height);
     r->img = malloc(sizeof *r->img);
     if (r->pixels == NULL || r->rows == NULL || r->img == NULL) {
-        r->trap.status = strata_fail(r->trap.err, STRATA_NOMEM, "out of memory for %zu x %zu pixels", width, height);
+        r->trap.status =
+            strata_fail(r->trap.err, STRATA_NOMEM, "out of memory for %zu x %zu pixels", width, height);
         return;
     }
     for (size_t y = 0; y < height; y++)
@@ -182,8 +184,9 @@ static void flush_bytes(png_structp png)
 static void write_image(writer *w)
 {
     png_set_write_fn(w->png, w, write_bytes, flush_bytes);
-    png_set_IHDR(w->png, w->info, (png_uint_32)w->img->width, (png_uint_32)w->img->height, 8, PNG_COLOR_TYPE_RGB,
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(w->png, w->info, (png_uint_32)w->img->width, (png_uint_32)w->img->height, 8,
+                 PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
     png_write_info(w->png, w->info);
     for (int y = 0; y < w->img->height; y++)
         png_write_row(w->png, w->img->pixels + (size_t)y * (size_t)w->img->width * 3);

@@ -1,5 +1,5 @@
-/* image_webp.c: WebP by libwebp: lossy, lossless, with alpha (laid on black). Of an animation the first frame is
- * read, at its place on a black canvas, as Pillow and file managers do.
+/* image_webp.c: WebP by libwebp: lossy, lossless, with alpha (laid on black). Of an animation the first frame
+ * is read, at its place on a black canvas, as Pillow and file managers do.
  *
  * The container is opened first: it knows whether the file is whole, which the bitstream does not. */
 #include "image.h"
@@ -30,8 +30,9 @@ static strata_status decode_frame(const WebPIterator *frame, WEBP_CSP_MODE mode,
         return strata_fail(err, STRATA_INTERNAL, "WebP: the library is another version than its header");
     VP8StatusCode code = WebPGetFeatures(frame->fragment.bytes, frame->fragment.size, &config.input);
     if (code == VP8_STATUS_OK && (config.input.width != frame->width || config.input.height != frame->height))
-        return strata_fail(err, STRATA_FORMAT, "damaged WebP: container says %d x %d pixels, bitstream %d x %d",
-                           frame->width, frame->height, config.input.width, config.input.height);
+        return strata_fail(err, STRATA_FORMAT,
+                           "damaged WebP: container says %d x %d pixels, bitstream %d x %d", frame->width,
+                           frame->height, config.input.width, config.input.height);
     if (code == VP8_STATUS_OK) {
         config.output.colorspace = mode;
         config.output.is_external_memory = 1;
@@ -58,7 +59,8 @@ static strata_status place_frame(const WebPIterator *frame, strata_image *canvas
     size_t pitch = (size_t)frame->width * 4;
     uint8_t *rgba = malloc(pitch * (size_t)frame->height);
     if (rgba == NULL)
-        return strata_fail(err, STRATA_NOMEM, "out of memory for %d x %d pixels", frame->width, frame->height);
+        return strata_fail(err, STRATA_NOMEM, "out of memory for %d x %d pixels", frame->width,
+                           frame->height);
     strata_status status = decode_frame(frame, MODE_RGBA, rgba, pitch, err);
     for (int y = 0; status == STRATA_OK && y < frame->height; y++)
         strata_image_blend_black(rgba + (size_t)y * pitch, at + (size_t)y * stride, (size_t)frame->width);
@@ -79,13 +81,15 @@ static int orientation(const WebPDemuxer *demux)
 
 static strata_status decode_first(const WebPDemuxer *demux, strata_image **out, strata_error *err)
 {
-    uint32_t width = WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH), height = WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT);
+    uint32_t width = WebPDemuxGetI(demux, WEBP_FF_CANVAS_WIDTH),
+             height = WebPDemuxGetI(demux, WEBP_FF_CANVAS_HEIGHT);
     STRATA_TRY(strata_image_check_size(width, height, err));
     WebPIterator frame;
     if (!WebPDemuxGetFrame(demux, 1, &frame))
         return strata_fail(err, STRATA_FORMAT, "damaged WebP: there is no image in it");
     bool inside = frame.x_offset >= 0 && frame.y_offset >= 0
-                  && (int64_t)frame.x_offset + frame.width <= width && (int64_t)frame.y_offset + frame.height <= height;
+                  && (int64_t)frame.x_offset + frame.width <= width
+                  && (int64_t)frame.y_offset + frame.height <= height;
     strata_status status =
         inside ? strata_image_create((int)width, (int)height, NULL, out, err)
                : strata_fail(err, STRATA_FORMAT, "damaged WebP: the first frame lies outside the image");
@@ -95,8 +99,8 @@ static strata_status decode_first(const WebPDemuxer *demux, strata_image **out, 
     return status;
 }
 
-strata_status strata_image_decode_webp(const uint8_t *bytes, size_t size, bool ignore_exif, strata_image **out,
-                                       strata_error *err)
+strata_status strata_image_decode_webp(const uint8_t *bytes, size_t size, bool ignore_exif,
+                                       strata_image **out, strata_error *err)
 {
     WebPData data = { bytes, size };
     WebPDemuxState state = WEBP_DEMUX_PARSE_ERROR;

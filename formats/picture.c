@@ -1,10 +1,10 @@
 /* picture.c: a mosaic of an image and its feature maps, to look at.
  *
- * A map [1,C,H,W] becomes a heat map: the mean over its channels, spread from its own minimum to its own maximum
- * over a palette from dark violet to yellow whose lightness only grows, so that it also reads without colour.
- * Elements are drawn as the blocks of the image that they stand for: small maps show how coarse they are. NaN and
- * infinities do not count for the mean; where nothing else is left, the block is red. Each cell has a label: name,
- * and below it shape and range. */
+ * A map [1,C,H,W] becomes a heat map: the mean over its channels, spread from its own minimum to its own
+ * maximum over a palette from dark violet to yellow whose lightness only grows, so that it also reads without
+ * colour. Elements are drawn as the blocks of the image that they stand for: small maps show how coarse they
+ * are. NaN and infinities do not count for the mean; where nothing else is left, the block is red. Each cell
+ * has a label: name, and below it shape and range. */
 #include "font.h"
 #include "image.h"
 
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONG_SIDE = 256, LEAST_WIDTH = 168, GAP = 10, NAME_SCALE = 2, LABEL = 36, MAX_LABEL = 256, MAX_MAPS = 4096 };
+enum { LONG_SIDE = 256, LEAST_WIDTH = 168, GAP = 10, NAME_SCALE = 2, LABEL = 36 };
+enum { MAX_LABEL = 256, MAX_MAPS = 4096 };
 
 static const uint8_t paper[3] = { 22, 24, 30 }, bright[3] = { 236, 238, 242 }, faint[3] = { 150, 156, 170 };
 static const uint8_t broken[3] = { 214, 40, 57 };
@@ -45,9 +46,10 @@ static strata_status check_map(const strata_tensor *t, const char *name, strata_
 {
     const strata_tensor_desc *d = strata_tensor_get_desc(t);
     char shape[128];
-    if (d->dtype != STRATA_F32 || d->rank != 4 || d->dim[0] < 1 || d->dim[1] < 1 || d->dim[2] < 1 || d->dim[3] < 1
-        || d->dim[2] > STRATA_IMAGE_MAX_SIDE || d->dim[3] > STRATA_IMAGE_MAX_SIDE)
-        return strata_fail(err, STRATA_SHAPE, "picture: '%s' is %s %s; only maps, f32 [1,C,H,W], can be drawn", name,
+    if (d->dtype != STRATA_F32 || d->rank != 4 || d->dim[0] < 1 || d->dim[1] < 1 || d->dim[2] < 1
+        || d->dim[3] < 1 || d->dim[2] > STRATA_IMAGE_MAX_SIDE || d->dim[3] > STRATA_IMAGE_MAX_SIDE)
+        return strata_fail(err, STRATA_SHAPE,
+                           "picture: '%s' is %s %s; only maps, f32 [1,C,H,W], can be drawn", name,
                            strata_dtype_name(d->dtype), strata_shape_text(d, shape, sizeof shape));
     return STRATA_OK;
 }
@@ -61,7 +63,9 @@ static strata_status heat_make(const strata_tensor *t, heat *out, strata_error *
     if (value == NULL)
         return strata_fail(err, STRATA_NOMEM, "picture: out of memory");
 
-    *out = (heat){ .height = (int)d->dim[2], .width = (int)d->dim[3], .lo = INFINITY, .hi = -INFINITY, .value = value };
+    *out = (heat){
+        .height = (int)d->dim[2], .width = (int)d->dim[3], .lo = INFINITY, .hi = -INFINITY, .value = value
+    };
     for (size_t i = 0; i < plane; i++) {
         double sum = 0;
         size_t finite = 0;
@@ -99,7 +103,7 @@ static void heat_draw(const heat *h, strata_image *canvas, int left, int top, in
 typedef struct grid {
     int columns, rows;
     int width, height;         /* of the picture in a cell, */
-    int cell_width, inset;     /* of the cell, which may be wider, for the label; then the picture is centred */
+    int cell_width, inset; /* of the cell, which may be wider, for the label; then the picture is centred */
 } grid;
 
 static grid plan(const strata_image *img, int cells)
@@ -137,7 +141,8 @@ static void draw_label(const grid *g, strata_image *canvas, int cell, const char
     strata_draw_text(canvas, left, top + 8 * NAME_SCALE + 2, 1, faint, facts);
 }
 
-static strata_status draw_image(const grid *g, const strata_image *img, strata_image *canvas, strata_error *err)
+static strata_status draw_image(const grid *g, const strata_image *img, strata_image *canvas,
+                                strata_error *err)
 {
     int left, top;
     place(g, 0, &left, &top);
@@ -160,8 +165,8 @@ static strata_status draw_map(const grid *g, int cell, const strata_tensor *map,
     place(g, cell, &left, &top);
     heat_draw(&h, canvas, left + g->inset, top, g->width, g->height);
     char facts[MAX_LABEL];
-    int at = snprintf(facts, sizeof facts, "%lldx%dx%d", (long long)strata_tensor_get_desc(map)->dim[1], h.height,
-                      h.width);
+    int at = snprintf(facts, sizeof facts, "%lldx%dx%d", (long long)strata_tensor_get_desc(map)->dim[1],
+                      h.height, h.width);
     if (h.lo <= h.hi)
         snprintf(facts + at, sizeof facts - (size_t)at, "  %.3g .. %.3g", h.lo, h.hi);
     else
@@ -171,8 +176,8 @@ static strata_status draw_map(const grid *g, int cell, const strata_tensor *map,
     return STRATA_OK;
 }
 
-strata_status strata_picture(const strata_image *img, int maps, strata_tensor *const *map, const char *const *name,
-                             strata_image **out, strata_error *err)
+strata_status strata_picture(const strata_image *img, int maps, strata_tensor *const *map,
+                             const char *const *name, strata_image **out, strata_error *err)
 {
     *out = NULL;
     if (maps < 0 || maps > MAX_MAPS)

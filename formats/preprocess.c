@@ -58,7 +58,8 @@ static strata_status check_flavour(strata_flavour flavour, strata_interpolation 
 }
 
 /* Fills the sides of the crop and of the frame to cover, x and y. */
-static strata_status check_record(const strata_input_record *r, int wanted[2], int cover[2], strata_error *err)
+static strata_status check_record(const strata_input_record *r, int wanted[2], int cover[2],
+                                  strata_error *err)
 {
     wanted[0] = r->width;
     wanted[1] = r->height;
@@ -141,7 +142,8 @@ static double luma_of(const double v[3])
     return (LUMA_RED * v[0] + LUMA_GREEN * v[1] + LUMA_BLUE * v[2]) / 65536.0;
 }
 
-/* Luma is linear, so the mean of luma is the luma of the mean; for the deviation the same mix is a fair stand-in. */
+/* Luma is linear, so the mean of luma is the luma of the mean; for the deviation the same mix is a fair
+ * stand-in. */
 static void normalize_luma(const uint8_t *p, size_t n, const strata_input_record *record, float *dst)
 {
     float table[256];

@@ -1,4 +1,4 @@
-/* resize_opencv.c: the resize that OpenCV 4 does on 8-bit images for INTER_LINEAR and INTER_CUBIC, bit for bit.
+/* resize_opencv.c: OpenCV 4's resize of 8-bit images, INTER_LINEAR and INTER_CUBIC, bit for bit.
  *
  * No antialias: each result pixel reads 2x2 or 4x4 source pixels, however much the image shrinks. Result
  * position d maps to source position
@@ -57,8 +57,8 @@ static void cubic_weights(float f, float w[TAPS])
 /* Samples of the result positions first .. first + count - 1. `snap`: at the borders linear weights become
  * (1, 0) instead of splitting one pixel's weight in two; OpenCV does so in x only, and 11-bit weights cannot
  * tell. `step` is the distance of neighbours in elements. */
-static void make_samples(sample *s, int64_t first, int count, int64_t full, int size, strata_interpolation how,
-                         bool snap, int step)
+static void make_samples(sample *s, int64_t first, int count, int64_t full, int size,
+                         strata_interpolation how, bool snap, int step)
 {
     double scale = 1.0 / ((double)full / size);
     for (int i = 0; i < count; i++, s++) {
@@ -111,7 +111,7 @@ static void combine_cubic(const int32_t *const row[], const int16_t *w, int whol
     const int32_t *a = row[0], *b = row[1], *c = row[2], *d = row[3];
     const float unit = 1.0f / ((float)UNIT * (float)UNIT);
     const float wa = w[0] * unit, wb = w[1] * unit, wc = w[2] * unit, wd = w[3] * unit;
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to the nearest whole number, ties to even */
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number, halves to even */
     int i = 0;
     for (; i < whole; i++) {
         float v = (float)a[i] * wa + ((float)b[i] * wb + ((float)c[i] * wc + (float)d[i] * wd));

@@ -13,8 +13,8 @@
  *     bilinear   k(x) = 1 - |x|, support 1
  *     bicubic    Keys' kernel with a = -0.5, support 2
  *
- * Weights are rounded to 22 fractional bits, halves away from zero. The horizontal pass comes first and rounds
- * to 8 bits, the vertical pass rounds again.
+ * Weights are rounded to 22 fractional bits, halves away from zero. The horizontal pass comes first and
+ * rounds to 8 bits, the vertical pass rounds again.
  *
  * The horizontal pass over a large photo is where the time goes. It runs on planes of 16-bit samples against
  * weights split into two 16-bit halves, w = high * 2^11 + low, both exact: such dot products are what every
@@ -125,7 +125,7 @@ static int32_t dot(const int16_t *restrict a, const int16_t *restrict b, int n)
 static void filter_row(const filter *f, const uint8_t *src, int n, int16_t *restrict plane, uint8_t *dst)
 {
     int width = f->hi - f->lo;
-    int16_t *restrict red = plane, *restrict green = plane + width, *restrict blue = plane + 2 * (size_t)width;
+    int16_t *restrict red = plane, *restrict green = red + width, *restrict blue = green + width;
     src += (size_t)f->lo * 3;
     for (int x = 0; x < width; x++) {
         red[x] = src[3 * x];

@@ -5,13 +5,13 @@
  *     oldest slot, takes it  ->  slots busy, queues work  ->  into the slot
  *          ^------------------------- slot ready <------------------'
  *
- * Image i lives in slot i % ahead. A slot is free until its image is queued and again once the caller has taken
- * it; that is the back-pressure. Results are handed out in the order of the paths because the caller always
- * waits for the oldest image, however the workers finish.
+ * Image i lives in slot i % ahead. A slot is free until its image is queued and again once the caller has
+ * taken it; that is the back-pressure. Results are handed out in the order of the paths because the caller
+ * always waits for the oldest image, however the workers finish.
  *
- * One mutex guards the counters and the `ready` marks. The rest of a slot belongs to whoever holds it: the loop
- * thread until it queues the work, then a worker, then, once ready, the caller. Only the loop thread calls libuv,
- * except for uv_async_send, which any thread may. */
+ * One mutex guards the counters and the `ready` marks. The rest of a slot belongs to whoever holds it: the
+ * loop thread until it queues the work, then a worker, then, once ready, the caller. Only the loop thread
+ * calls libuv, except for uv_async_send, which any thread may. */
 #include <strata/extend.h>
 
 #include <pthread.h>
@@ -68,8 +68,8 @@ static strata_status load_array(const char *path, strata_tensor **out, strata_er
     const strata_tensor_desc *d = strata_tensor_get_desc(t);
     char shape[128];
     if (d->dtype != STRATA_F32 || (d->rank != 3 && d->rank != 4) || strata_count(d) < 1) {
-        strata_fail(err, STRATA_FORMAT, "%s: an input array must be f32 [N,C,H,W] or [C,H,W], not %s %s", path,
-                    strata_dtype_name(d->dtype), strata_shape_text(d, shape, sizeof shape));
+        strata_fail(err, STRATA_FORMAT, "%s: an input array must be f32 [N,C,H,W] or [C,H,W], not %s %s",
+                    path, strata_dtype_name(d->dtype), strata_shape_text(d, shape, sizeof shape));
         strata_tensor_unref(t);
         return STRATA_FORMAT;
     }
@@ -110,8 +110,9 @@ static void do_work(uv_work_t *work)
 {
     slot *s = work->data;
     const char *path = s->loader->paths[s->index];
-    s->status = ends_with(path, ".npy") ? load_array(path, &s->tensor, &s->err)
-                                        : load_image(path, &s->loader->options, &s->tensor, &s->image, &s->err);
+    s->status = ends_with(path, ".npy")
+                    ? load_array(path, &s->tensor, &s->err)
+                    : load_image(path, &s->loader->options, &s->tensor, &s->image, &s->err);
 }
 
 /* ---- The loop thread --------------------------------------------------------------------------- */
@@ -141,7 +142,8 @@ static void queue(strata_loader *l, int index)
     s->work.data = s;
     int code = uv_queue_work(&l->loop, &s->work, do_work, after_work);
     if (code != 0) {
-        s->status = strata_fail(&s->err, STRATA_NOMEM, "%s: cannot queue: %s", l->paths[index], uv_strerror(code));
+        s->status =
+            strata_fail(&s->err, STRATA_NOMEM, "%s: cannot queue: %s", l->paths[index], uv_strerror(code));
         set_ready(s);
     }
 }
@@ -169,7 +171,8 @@ static void on_wake(uv_async_t *wake)
 
 static void *run_loop(void *loader)
 {
-    uv_run(&((strata_loader *)loader)->loop, UV_RUN_DEFAULT); /* until `wake` is closed and all work is done */
+    strata_loader *l = loader;
+    uv_run(&l->loop, UV_RUN_DEFAULT); /* until `wake` is closed and all work is done */
     return NULL;
 }
 
@@ -214,10 +217,12 @@ static strata_status copy_paths(strata_loader *l, const char *const *paths, int 
 static strata_status check_options(const strata_loader_options *o, strata_error *err)
 {
     if (o->record.channels < 1)
-        return strata_fail(err, STRATA_INVALID, "loader: channels must be positive, not %d", o->record.channels);
+        return strata_fail(err, STRATA_INVALID, "loader: channels must be positive, not %d",
+                           o->record.channels);
     for (int c = 0; c < 3; c++)
         if (!(o->record.std[c] > 0))
-            return strata_fail(err, STRATA_INVALID, "loader: std[%d] must be positive, not %g", c, o->record.std[c]);
+            return strata_fail(err, STRATA_INVALID, "loader: std[%d] must be positive, not %g", c,
+                               o->record.std[c]);
     strata_image *pixel, *result;
     STRATA_TRY(strata_image_create(1, 1, NULL, &pixel, err));
     strata_status status = strata_image_preprocess(pixel, &o->record, o->flavour, &result, err);
@@ -227,7 +232,8 @@ static strata_status check_options(const strata_loader_options *o, strata_error 
 }
 
 strata_status strata_loader_create(strata_context *ctx, const char *const *paths, int count,
-                                   const strata_loader_options *options, strata_loader **out, strata_error *err)
+                                   const strata_loader_options *options, strata_loader **out,
+                                   strata_error *err)
 {
     *out = NULL;
     if (count < 0 || options->ahead < 0)

@@ -68,7 +68,8 @@ static inline strata_image *part_of(const strata_image *img, int x, int y, int w
 static inline uint64_t new_seed(void)
 {
     const char *wanted = getenv("STRATA_TEST_SEED");
-    uint64_t seed = wanted != NULL ? strtoull(wanted, NULL, 0) : (uint64_t)time(NULL) * 1000003u ^ (uint64_t)clock();
+    uint64_t seed =
+        wanted != NULL ? strtoull(wanted, NULL, 0) : (uint64_t)time(NULL) * 1000003u ^ (uint64_t)clock();
     print_message("STRATA_TEST_SEED=%llu\n", (unsigned long long)seed);
     return seed;
 }

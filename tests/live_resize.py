@@ -18,8 +18,9 @@ try:
     from PIL import Image
 except ImportError as missing:
     # Another interpreter may have them: a distribution's own, behind a newer one in PATH.
-    if os.path.realpath(sys.executable) != os.path.realpath("/usr/bin/python3") and os.path.exists("/usr/bin/python3"):
-        os.execv("/usr/bin/python3", ["/usr/bin/python3"] + sys.argv)
+    other = "/usr/bin/python3"
+    if os.path.exists(other) and os.path.realpath(sys.executable) != os.path.realpath(other):
+        os.execv(other, [other] + sys.argv)
     print("skipped:", missing)
     sys.exit(77)
 
@@ -64,8 +65,8 @@ def main():
                 if not np.array_equal(got, want):
                     at = tuple(np.argwhere(got != want)[0])
                     sys.exit("case %d: %dx%d to %dx%d, %s %s: at (y, x, c) = %s: %d, not %d" % (
-                        case, w, h, width, height, ("mindcv", "pillow")[flavour], ("bilinear", "bicubic")[how], at,
-                        got[at], want[at]))
+                        case, w, h, width, height, ("mindcv", "pillow")[flavour],
+                        ("bilinear", "bicubic")[how], at, got[at], want[at]))
     print(CASES, "cases equal")
 
 

@@ -1,5 +1,5 @@
-/* Decoding: every kind of file gives the expected pixels (of Pillow, OpenCV, or what went into the file), every
- * damaged one an error with a reason. Writing PNG files whole or not at all. */
+/* Decoding: every kind of file gives the expected pixels (of Pillow, OpenCV, or what went into the file),
+ * every damaged one an error with a reason. Writing PNG files whole or not at all. */
 #include "image_data.h"
 
 #include "../formats/atomic_file.h"
@@ -14,16 +14,16 @@ static const struct {
     const char *name;
     int         tolerance;
 } files[] = {
-    { "rgb.jpg", 1 }, { "rgb444.jpg", 1 }, { "progressive.jpg", 1 }, { "gray.jpg", 1 }, { "rgb_adobe.jpg", 1 },
-    { "cmyk_adobe.jpg", 1 }, { "cmyk_plain.jpg", 1 }, { "ycck.jpg", 1 },
-    { "exif1.jpg", 1 }, { "exif2.jpg", 1 }, { "exif3.jpg", 1 }, { "exif4.jpg", 1 },
-    { "exif5.jpg", 1 }, { "exif6.jpg", 1 }, { "exif7.jpg", 1 }, { "exif8.jpg", 1 },
-    { "rgb.png", 0 }, { "rgb_interlaced.png", 0 }, { "gray1.png", 0 }, { "gray2.png", 0 },
-    { "gray4_interlaced.png", 0 }, { "gray8.png", 0 }, { "gray16.png", 0 }, { "rgb16.png", 0 }, { "rgba16.png", 0 },
-    { "rgba.png", 0 }, { "rgba_interlaced.png", 0 }, { "gray_alpha.png", 0 }, { "palette4.png", 0 },
-    { "palette_alpha.png", 0 }, { "rgb_key.png", 0 }, { "exif6.png", 0 },
-    { "lossy.webp", 1 }, { "lossless.webp", 0 }, { "lossless_alpha.webp", 0 }, { "lossy_alpha.webp", 1 },
-    { "exif8.webp", 0 }, { "animated.webp", 0 },
+    { "rgb.jpg", 1 }, { "rgb444.jpg", 1 }, { "progressive.jpg", 1 }, { "gray.jpg", 1 },
+    { "rgb_adobe.jpg", 1 }, { "cmyk_adobe.jpg", 1 }, { "cmyk_plain.jpg", 1 }, { "ycck.jpg", 1 },
+    { "exif1.jpg", 1 }, { "exif2.jpg", 1 }, { "exif3.jpg", 1 }, { "exif4.jpg", 1 }, { "exif5.jpg", 1 },
+    { "exif6.jpg", 1 }, { "exif7.jpg", 1 }, { "exif8.jpg", 1 }, { "rgb.png", 0 },
+    { "rgb_interlaced.png", 0 }, { "gray1.png", 0 }, { "gray2.png", 0 }, { "gray4_interlaced.png", 0 },
+    { "gray8.png", 0 }, { "gray16.png", 0 }, { "rgb16.png", 0 }, { "rgba16.png", 0 }, { "rgba.png", 0 },
+    { "rgba_interlaced.png", 0 }, { "gray_alpha.png", 0 }, { "palette4.png", 0 },
+    { "palette_alpha.png", 0 }, { "rgb_key.png", 0 }, { "exif6.png", 0 }, { "lossy.webp", 1 },
+    { "lossless.webp", 0 }, { "lossless_alpha.webp", 0 }, { "lossy_alpha.webp", 1 }, { "exif8.webp", 0 },
+    { "animated.webp", 0 },
 };
 enum { FILES = sizeof files / sizeof *files };
 
@@ -43,13 +43,13 @@ static void compare_with_ppm(const char *name, const strata_image *img, int tole
     int width, height, start;
     assert_int_equal(sscanf((const char *)bytes, "P6 %d %d 255%n", &width, &height, &start), 2);
     if (strata_image_width(img) != width || strata_image_height(img) != height)
-        fail_msg("%s: %d x %d pixels, not %d x %d", name, strata_image_width(img), strata_image_height(img), width,
-                 height);
+        fail_msg("%s: %d x %d pixels, not %d x %d", name, strata_image_width(img), strata_image_height(img),
+                 width, height);
     const uint8_t *want = bytes + start + 1, *got = strata_image_pixels(img);
     for (int i = 0; i < width * height * 3; i++)
         if (abs(got[i] - want[i]) > tolerance)
-            fail_msg("%s: pixel (%d, %d), channel %d: %d, not %d", name, i / 3 % width, i / 3 / width, i % 3, got[i],
-                     want[i]);
+            fail_msg("%s: pixel (%d, %d), channel %d: %d, not %d", name, i / 3 % width, i / 3 / width, i % 3,
+                     got[i], want[i]);
     free(bytes);
 }
 
@@ -158,7 +158,8 @@ static void changed_bytes_do_no_harm(void **state)
                         assert_int_equal(strata_image_width(img) * strata_image_height(img), 29 * 19);
                     strata_image_destroy(img);
                 } else if (status != STRATA_FORMAT && status != STRATA_NOMEM) {
-                    fail_msg("%s, byte %zu: status %s: %s", files[i].name, at, strata_status_name(status), err.text);
+                    fail_msg("%s, byte %zu: status %s: %s", files[i].name, at, strata_status_name(status),
+                             err.text);
                 }
             }
         free(bytes);
@@ -191,8 +192,11 @@ static void absurd_sizes_cost_nothing(void **state)
         uint32_t    width, height;
         const char *reason;
     } claims[] = {
-        { 70000, 1, "65535 a side" }, { 60000, 60000, "megapixels" }, { 0x7fffffff, 0x7fffffff, "65535 a side" },
-        { 16000, 16000, "cannot hold" }, { 0, 5, "" },
+        { 70000, 1, "65535 a side" },
+        { 60000, 60000, "megapixels" },
+        { 0x7fffffff, 0x7fffffff, "65535 a side" },
+        { 16000, 16000, "cannot hold" },
+        { 0, 5, "" },
     };
     for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
         put_u32(png + 16, claims[i].width);
@@ -343,7 +347,8 @@ static void an_aborted_file_keeps_the_old_one(void **state)
     assert_string_equal((char *)bytes, "old");
     free(bytes);
 
-    assert_ok(strata_atomic_open(link, &a, &err)); /* the file behind the link is replaced, with its permissions */
+    /* The file behind the link is replaced, and keeps its permissions. */
+    assert_ok(strata_atomic_open(link, &a, &err));
     fputs("new", strata_atomic_stream(a));
     assert_ok(strata_atomic_commit(a, &err));
     bytes = read_whole_file(path, &size);

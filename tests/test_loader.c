@@ -4,8 +4,13 @@
 #include <unistd.h>
 
 static const strata_loader_options options = {
-    .record = { .height = 20, .width = 24, .channels = 3, .mean = { 0.5, 0.4, 0.3 }, .std = { 0.2, 0.3, 0.25 },
-                .interpolation = STRATA_BICUBIC, .crop_pct = 0.9 },
+    .record = { .height = 20,
+                .width = 24,
+                .channels = 3,
+                .mean = { 0.5, 0.4, 0.3 },
+                .std = { 0.2, 0.3, 0.25 },
+                .interpolation = STRATA_BICUBIC,
+                .crop_pct = 0.9 },
     .flavour = STRATA_PREPROCESS_PILLOW,
 };
 

@@ -6,8 +6,13 @@
 
 static strata_input_record record_of(int height, int width, double crop_pct, strata_interpolation how)
 {
-    return (strata_input_record){ .height = height, .width = width, .channels = 3, .mean = { 0.485, 0.456, 0.406 },
-                                  .std = { 0.229, 0.224, 0.225 }, .interpolation = how, .crop_pct = crop_pct };
+    return (strata_input_record){ .height = height,
+                                  .width = width,
+                                  .channels = 3,
+                                  .mean = { 0.485, 0.456, 0.406 },
+                                  .std = { 0.229, 0.224, 0.225 },
+                                  .interpolation = how,
+                                  .crop_pct = crop_pct };
 }
 
 static void same_bytes_as_the_libraries(void **state)
@@ -27,14 +32,15 @@ static void same_bytes_as_the_libraries(void **state)
         unsigned long long hash;
         if (line[0] == '#')
             continue;
-        assert_int_equal(sscanf(line, "%15s %15s %d %d %d %d %d %d %lf %llx", flavour, how, &x, &y, &w, &h, &height,
-                                &width, &crop_pct, &hash), 10);
+        assert_int_equal(sscanf(line, "%15s %15s %d %d %d %d %d %d %lf %llx", flavour, how, &x, &y, &w, &h,
+                                &height, &width, &crop_pct, &hash),
+                         10);
         strata_image *part = part_of(scene, x, y, w, h), *result;
-        strata_input_record r =
-            record_of(height, width, crop_pct, strcmp(how, "bicubic") == 0 ? STRATA_BICUBIC : STRATA_BILINEAR);
-        assert_ok(strata_image_preprocess(part, &r,
-                                          strcmp(flavour, "pillow") == 0 ? STRATA_PREPROCESS_PILLOW
-                                                                         : STRATA_PREPROCESS_MINDCV, &result, &err));
+        strata_input_record r = record_of(height, width, crop_pct,
+                                          strcmp(how, "bicubic") == 0 ? STRATA_BICUBIC : STRATA_BILINEAR);
+        assert_ok(strata_image_preprocess(
+            part, &r, strcmp(flavour, "pillow") == 0 ? STRATA_PREPROCESS_PILLOW : STRATA_PREPROCESS_MINDCV,
+            &result, &err));
         assert_int_equal(strata_image_width(result), width);
         assert_int_equal(strata_image_height(result), height);
         if (hash_image(result) != hash)
@@ -83,7 +89,8 @@ static void wrong_records_are_refused(void **state)
         record_of(1 << 30, 8, 0.9, STRATA_BILINEAR), record_of(60000, 60000, 1, STRATA_BILINEAR),
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        assert_int_equal(strata_image_preprocess(img, &wrong[i], STRATA_PREPROCESS_MINDCV, &out, &err), STRATA_INVALID);
+        assert_int_equal(strata_image_preprocess(img, &wrong[i], STRATA_PREPROCESS_MINDCV, &out, &err),
+                         STRATA_INVALID);
         assert_null(out);
     }
     strata_image_destroy(img);
@@ -177,7 +184,8 @@ static void pictures_of_any_shape_work(void **state)
         int n = random_in(&seed, 0, 20);
         for (int k = 0; k < n; k++) {
             maps[k] = new_map(random_in(&seed, 1, 5), random_in(&seed, 1, 40), random_in(&seed, 1, 40));
-            names[k] = k % 2 ? "a.name.much.too.long.for.the.cell.that.it.labels.as.paths.often.are" : "\xc3\xa9t\xc3\xa9";
+            names[k] = k % 2 ? "a.name.much.too.long.for.the.cell.that.it.labels.as.paths.often.are"
+                             : "\xc3\xa9t\xc3\xa9";
         }
         assert_ok(strata_picture(img, n, maps, names, &picture, &err));
         for (int k = 0; k < n; k++)
@@ -196,7 +204,8 @@ static void only_maps_can_be_drawn(void **state)
     strata_tensor_desc d = strata_desc_f32(2, (int64_t[]){ 1, 1000 });
     assert_ok(strata_image_create(8, 8, NULL, &img, &err));
     assert_ok(strata_tensor_create(&d, &logits, &err));
-    assert_int_equal(strata_picture(img, 1, &logits, (const char *[]){ "logits" }, &picture, &err), STRATA_SHAPE);
+    assert_int_equal(strata_picture(img, 1, &logits, (const char *[]){ "logits" }, &picture, &err),
+                     STRATA_SHAPE);
     assert_non_null(strstr(err.text, "'logits' is f32 [1,1000]"));
     assert_int_equal(strata_picture(img, -1, NULL, NULL, &picture, &err), STRATA_INVALID);
     strata_tensor_unref(logits);
@@ -206,9 +215,12 @@ static void only_maps_can_be_drawn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bytes_as_the_libraries),       cmocka_unit_test(thin_images_need_no_room),
-        cmocka_unit_test(wrong_records_are_refused),         cmocka_unit_test(normalising_follows_its_formula),
-        cmocka_unit_test(heat_maps_show_mean_range_and_nan), cmocka_unit_test(pictures_of_any_shape_work),
+        cmocka_unit_test(same_bytes_as_the_libraries),
+        cmocka_unit_test(thin_images_need_no_room),
+        cmocka_unit_test(wrong_records_are_refused),
+        cmocka_unit_test(normalising_follows_its_formula),
+        cmocka_unit_test(heat_maps_show_mean_range_and_nan),
+        cmocka_unit_test(pictures_of_any_shape_work),
         cmocka_unit_test(only_maps_can_be_drawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* examples/scene.png is what examples/scene.c paints, pixel for pixel. Arguments: the program, the picture. */
+/* examples/scene.png is what examples/scene.c paints, pixel for pixel. Arguments: program, picture. */
 #include "image_data.h"
 
 #include <sys/wait.h>

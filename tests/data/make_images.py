@@ -3,9 +3,9 @@
 
     python3 tests/data/make_images.py          (needs numpy, Pillow and OpenCV)
 
-Truth comes from Pillow and OpenCV (made with Pillow 9.4 and OpenCV 4.6), or from the samples that went into a
-file, never from Strata. Each NAME.EXT has its upright RGB pixels in NAME.EXT.ppm. The tables hold FNV-1a hashes
-of pixels that cv2.resize and Image.resize give for parts of examples/scene.png.
+Truth comes from Pillow and OpenCV (made with Pillow 9.4 and OpenCV 4.6), or from the samples that went into
+a file, never from Strata. Each NAME.EXT has its upright RGB pixels in NAME.EXT.ppm. The tables hold FNV-1a
+hashes of pixels that cv2.resize and Image.resize give for parts of examples/scene.png.
 """
 import io
 import math
@@ -149,8 +149,8 @@ def png(samples, depth, kind, interlace=False, extra=b""):
     samples = samples.reshape(h, w, -1)
     if interlace:
         raw = b""
-        for x, y, dx, dy in [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-                             (0, 1, 1, 2)]:
+        for x, y, dx, dy in [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
+                             (1, 0, 2, 2), (0, 1, 1, 2)]:
             part = samples[y::dy, x::dx]
             if part.size:
                 raw += pack(part, depth)
@@ -198,7 +198,8 @@ def make_png():
     put("gray_alpha.png", png(np.dstack([gray, alpha]), 8, 4), over_black(three(gray), alpha))
     put("palette4.png", png(index, 4, 3, extra=plte), colors[index])
     put("palette_alpha.png", png(index, 8, 3, extra=plte + trns), over_black(colors[index], opaque[index]))
-    put("rgb_key.png", png(rgb, 8, 2, extra=chunk(b"tRNS", key.astype(">u2").tobytes())), over_black(rgb, keyed))
+    put("rgb_key.png", png(rgb, 8, 2, extra=chunk(b"tRNS", key.astype(">u2").tobytes())),
+        over_black(rgb, keyed))
     put("exif6.png", png(rgb, 8, 2, extra=chunk(b"eXIf", exif(6)[6:])), np.rot90(rgb, -1))
 
 
@@ -249,12 +250,18 @@ def resize(pixels, size, how, flavour):
 
 def make_resize(scene):
     rng = random.Random(1)
-    sizes = [(64, 48, 32, 24), (64, 48, 64, 48), (61, 47, 61, 20), (1, 1, 5, 3), (40, 1, 13, 7), (1, 40, 3, 77),
-             (200, 150, 1, 1), (300, 260, 7, 9), (5, 4, 60, 50), (33, 33, 66, 66), (66, 66, 33, 32)]
+    sizes = [(64, 48, 32, 24), (64, 48, 64, 48), (61, 47, 61, 20), (1, 1, 5, 3), (40, 1, 13, 7),
+             (1, 40, 3, 77), (200, 150, 1, 1), (300, 260, 7, 9), (5, 4, 60, 50), (33, 33, 66, 66), (66, 66, 33, 32)]
     sizes += [tuple(rng.randint(1, 120) for _ in range(4)) for _ in range(13)]
+    cases = [(rng.randint(0, 640 - w), rng.randint(0, 480 - h), w, h, dw, dh) for w, h, dw, dh in sizes]
+    # Parts with exact halves where OpenCV's bicubic rounds one way in full vectors of eight elements and
+    # another way in the rest of a row: found by looking where vectors of 4, of 16, or of any length give other
+    # bytes.
+    cases += [(507, 108, 7, 1, 14, 2), (595, 400, 10, 1, 20, 1), (416, 227, 5, 1, 10, 1),
+              (98, 452, 1, 6, 8, 48), (399, 258, 1, 3, 2, 6), (5, 124, 3, 3, 12, 24), (491, 267, 5, 3, 10, 12),
+              (219, 271, 1, 6, 4, 12)]
     lines = ["# flavour interpolation, part of the scene (x y width height), result (width height), hash"]
-    for w, h, dw, dh in sizes:
-        x, y = rng.randint(0, 640 - w), rng.randint(0, 480 - h)
+    for x, y, w, h, dw, dh in cases:
         part = np.ascontiguousarray(scene[y:y + h, x:x + w])
         for flavour in ("mindcv", "pillow"):
             for how in ("bilinear", "bicubic"):
@@ -285,12 +292,14 @@ def preprocess(pixels, height, width, crop_pct, how, flavour):
 
 def make_preprocess(scene):
     rng = random.Random(2)
-    cases = [(640, 480, 224, 224, 0.875), (480, 480, 64, 64, 1.0), (3, 180, 48, 48, 0.875), (200, 3, 40, 40, 0.9),
-             (640, 480, 96, 160, 0.9), (100, 300, 96, 160, 0.95), (97, 131, 33, 33, 1.25), (131, 97, 31, 50, 1.3),
+    cases = [(640, 480, 224, 224, 0.875), (480, 480, 64, 64, 1.0), (3, 180, 48, 48, 0.875),
+             (200, 3, 40, 40, 0.9), (640, 480, 96, 160, 0.9), (100, 300, 96, 160, 0.95),
+             (97, 131, 33, 33, 1.25), (131, 97, 31, 50, 1.3),
              (1, 1, 8, 8, 0.875), (333, 250, 72, 40, 0.96)]
     cases += [(rng.randint(8, 400), rng.randint(8, 400), rng.randint(16, 96), rng.randint(16, 96),
                rng.choice([0.875, 0.9, 0.95, 1.0])) for _ in range(8)]
-    lines = ["# flavour interpolation, part of the scene (x y width height), record (height width crop_pct), hash"]
+    lines = ["# flavour interpolation, part of the scene (x y width height), record (height width crop_pct),"
+             " hash"]
     for w, h, height, width, crop in cases:
         x, y = rng.randint(0, 640 - w), rng.randint(0, 480 - h)
         part = np.ascontiguousarray(scene[y:y + h, x:x + w])

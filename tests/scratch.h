@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 typedef struct scratch {
@@ -60,6 +61,21 @@ static inline void write_file(const char *path, const void *bytes, size_t size)
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
+}
+
+/* A file in memory with these bytes, and its path: for tests that make thousands. Each call replaces the last. */
+static inline const char *memory_file(const void *bytes, size_t size)
+{
+    static int  fd = -1;
+    static char path[64];
+    if (fd < 0) {
+        fd = memfd_create("strata-test", MFD_CLOEXEC);
+        assert_true(fd >= 0);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    }
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, bytes, size, 0), size);
+    return path;
 }
 
 /* The whole file; the caller frees it. */

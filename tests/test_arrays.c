@@ -38,10 +38,8 @@ static size_t make_npy(int version, const char *text, const void *data, size_t n
 
 static strata_status read_bytes(const void *bytes, size_t size, strata_tensor **t, strata_error *err)
 {
-    write_file(scratch_path(&tmp, "x.npy"), bytes, size);
     *err = (strata_error){ 0 };
-    strata_status status = strata_npy_read(tmp.path, t, err);
-    unlink(tmp.path);
+    strata_status status = strata_npy_read(memory_file(bytes, size), t, err);
     assert_true((status == STRATA_OK) == (*t != NULL));
     assert_true(status == STRATA_OK || strlen(err->text) > 0);
     return status;

@@ -46,12 +46,12 @@ static strata_tensor *tensor(const strata_weights *w, int i)
 /* Writes bytes to a file and loads it; true when that worked. A load that works must give all tensors too. */
 static bool try_load(const void *bytes, size_t size, strata_error *err)
 {
-    write_file(scratch_path(&tmp, "try"), bytes, size);
     strata_weights *w;
     *err = (strata_error){ 0 };
-    strata_status status = strata_weights_load(ctx, tmp.path, &w, err);
+    strata_status status = strata_weights_load(ctx, memory_file(bytes, size), &w, err);
     if (status != STRATA_OK) {
         assert_null(w);
+        assert_int_not_equal(status, STRATA_NOMEM); /* sizes are checked before memory is asked for */
         assert_int_equal(err->status, status);
         assert_true(strlen(err->text) > 0);
         return false;
@@ -441,14 +441,13 @@ static void test_safetensors_rules(void **state)
     expect_refusal(bytes, size, "neither");
 }
 
-/* Every cut, and every byte changed in several ways: a file loads or is refused, within a bounded address space,
- * and a cut never gives more than the whole file. */
+/* Every cut, and every byte changed in several ways: a file loads or is refused. */
 static void damage(const char *name, size_t step)
 {
     strata_error err;
     size_t size;
     unsigned char *bytes = read_file(data_path(name), &size);
-    for (size_t cut = 0; cut < size; cut += step)
+    for (size_t cut = 0; cut < size; cut++)
         try_load(bytes, cut, &err);
     for (size_t i = 0; i < size; i += i < 600 ? 1 : step) {
         unsigned char old = bytes[i];
@@ -470,7 +469,6 @@ static void test_damaged_files(void **state)
     damage("tiny_sliced.ckpt", 11);
     damage("tiny_packed_dims.ckpt", 11);
     damage("tiny.safetensors", 11);
-    unlink(scratch_path(&tmp, "try"));
 }
 
 /* ---- Conversions --------------------------------------------------------------------------------------------- */

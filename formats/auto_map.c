@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Roles -------------------------------------------------------------------------------------------------- */
+/* ---- Roles --------------------------------------------------------------------------------------------- */
 
 static const struct leaf_role {
     const char *leaf, *role;
@@ -102,7 +102,7 @@ bind_name *strata_bind_names(const binding *b, bool of_tensors, const bool *want
     return names;
 }
 
-/* ---- Names in other words --------------------------------------------------------------------------------------- */
+/* ---- Names in other words ------------------------------------------------------------------------------ */
 
 enum { MAX_KEY = 512 };
 
@@ -302,7 +302,7 @@ static void pair_run(binding *b, const hit_list *hits, prefix_run run, bool misf
     }
 }
 
-/* ---- The two stages ------------------------------------------------------------------------------------------------ */
+/* ---- The two stages ------------------------------------------------------------------------------------ */
 
 static int count_pairs(const binding *b, bool live)
 {

@@ -12,187 +12,42 @@
  *
  * The result is taken only if it is complete (everything the outputs need has a tensor) and contradicts neither the
  * numbers in the names nor, among equal modules, the order of the file. Otherwise nothing is. */
-#include "bind.h"
+#include "auto_map_modules.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PARTS = 16 };
-
-/* ---- Modules ---------------------------------------------------------------------------------------------------- */
-
-typedef struct part { /* between the dots of a name; "features_0" counts as two */
-    const char *at;
-    int         length;
-} part;
-
-typedef struct module {
-    bind_name *names;   /* sorted by role */
-    int        count;
-    part       parts[MAX_PARTS];
-    int        part_count;
-    int        order;   /* in the graph, or in the file */
-    uint64_t   signature;
-    int        partner; /* index on the other side, or -1 */
-} module;
-
-typedef struct side {
-    module    *modules; /* by order */
-    int        count;
-    bind_name *names;
-} side;
+/* More modules than any network has; comparing each with each must not take for ever. */
+enum { MAX_MODULES = 8192 };
 
 typedef struct matcher {
     binding *b;
     side     own, file;
 } matcher;
 
-/* FNV-1a, 64 bits. What it takes for equal is compared in full before anything is paired. */
-static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001B3);
-    return h;
-}
-
-/* Splits a module's name. A lone parameter ("block.gamma_") is a module of its own, named with its leaf. */
-static void split(module *m)
-{
-    const char *at = m->names->name, *end = at + m->names->module;
-    if (m->count == 1 && strcmp(m->names->role, "weight") != 0)
-        end = m->names->leaf + strlen(m->names->leaf);
-    while (at < end && m->part_count < MAX_PARTS) {
-        int length = (int)strcspn(at, ".");
-        if (length > end - at)
-            length = (int)(end - at);
-        int digits = length;
-        while (digits > 0 && isdigit((unsigned char)at[digits - 1]))
-            digits--;
-        if (digits > 1 && digits < length && at[digits - 1] == '_' && m->part_count + 1 < MAX_PARTS) {
-            m->parts[m->part_count++] = (part){ at, digits - 1 };
-            m->parts[m->part_count++] = (part){ at + digits, length - digits };
-        } else {
-            m->parts[m->part_count++] = (part){ at, length };
-        }
-        at += length + 1;
-    }
-}
-
-/* The shape that the file should have: vectors without dims of 1, a first convolution with three channels unless the
- * file has the network's own number. */
-static void hash_shape(uint64_t *h, const strata_tensor_desc *d, bool weight, bool three_channels)
-{
-    for (int i = 0; i < d->rank; i++) {
-        int64_t dim = three_channels && i == 1 ? 3 : d->dim[i];
-        if (weight || dim != 1)
-            *h = hash_bytes(*h, &dim, sizeof dim);
-    }
-}
-
-static bool file_has_shape(const binding *b, const strata_tensor_desc *d)
-{
-    for (int i = 0; i < b->tensor_count; i++)
-        if (b->tensors[i].eligible && strata_same_shape(&b->tensors[i].desc, d))
-            return true;
-    return false;
-}
-
-static void sign(const binding *b, module *m, bool of_file)
-{
-    m->signature = UINT64_C(0xCBF29CE484222325);
-    for (int i = 0; i < m->count; i++) {
-        const bind_name *n = &m->names[i];
-        const bind_parameter *p = of_file ? NULL : &b->parameters[n->index];
-        const strata_tensor_desc *d = of_file ? &b->tensors[n->index].desc : &p->node->desc;
-        bool weight = strcmp(n->role, "weight") == 0;
-        m->signature = hash_bytes(m->signature, n->role, strlen(n->role) + 1);
-        hash_shape(&m->signature, d, weight, p != NULL && p->stem && !file_has_shape(b, d));
-        m->signature = hash_bytes(m->signature, ";", 1);
-    }
-}
-
-static int compare_order(const void *x, const void *y)
-{
-    const module *a = x, *b = y;
-    return (a->order > b->order) - (a->order < b->order);
-}
-
-/* The modules of one side of which nothing is paired yet. */
-static bool collect(const binding *b, bool of_file, side *s)
-{
-    int all = of_file ? b->tensor_count : b->parameter_count, count = 0;
-    bool *wanted = calloc((size_t)all + 1, sizeof *wanted);
-    if (wanted == NULL)
-        return false;
-    for (int i = 0; i < all; i++)
-        wanted[i] = of_file ? b->tensors[i].eligible : true;
-    s->names = strata_bind_names(b, of_file, wanted, &count);
-    s->modules = calloc((size_t)count + 1, sizeof *s->modules);
-    free(wanted);
-    if (s->names == NULL || s->modules == NULL)
-        return false;
-    for (int i = 0, end; i < count; i = end) {
-        const bind_name *first = &s->names[i];
-        module *m = &s->modules[s->count];
-        bool open = true;
-        *m = (module){ .names = &s->names[i], .order = first->index, .partner = -1 };
-        for (end = i; end < count && s->names[end].module == first->module &&
-                      memcmp(s->names[end].name, first->name, (size_t)first->module) == 0; end++) {
-            int index = s->names[end].index;
-            open = open && (of_file ? b->tensors[index].parameter : b->parameters[index].tensor) < 0;
-            m->order = index < m->order ? index : m->order;
-            m->count++;
-        }
-        if (!open)
-            continue;
-        split(m);
-        sign(b, m, of_file);
-        s->count++;
-    }
-    if (s->count > 0)
-        qsort(s->modules, (size_t)s->count, sizeof *s->modules, compare_order);
-    return true;
-}
-
-/* ---- Numbers in names -------------------------------------------------------------------------------------------- */
-
-/* "bn12" is the word "bn" and 12; "12" is no word and 12. False when there is no number, or a huge one. */
-static bool number_of(part p, int *word, long *number)
-{
-    *word = p.length;
-    while (*word > 0 && isdigit((unsigned char)p.at[*word - 1]))
-        --*word;
-    if (*word == p.length || p.length - *word > 6)
-        return false;
-    *number = strtol(p.at + *word, NULL, 10); /* parts end at a character that is no digit */
-    return true;
-}
-
-/* -1 or 1 when the names first differ in a number behind equal words; 0 when their order means nothing. */
-static int compare_numbers(const module *a, const module *b)
-{
-    int common = a->part_count < b->part_count ? a->part_count : b->part_count;
-    for (int i = 0; i < common; i++) {
-        part x = a->parts[i], y = b->parts[i];
-        if (x.length == y.length && memcmp(x.at, y.at, (size_t)x.length) == 0)
-            continue;
-        int word_x, word_y;
-        long number_x, number_y;
-        if (!number_of(x, &word_x, &number_x) || !number_of(y, &word_y, &number_y) || word_x != word_y ||
-            memcmp(x.at, y.at, (size_t)word_x) != 0)
-            return 0;
-        return (number_x > number_y) - (number_x < number_y);
-    }
-    return 0;
-}
-
-/* ---- Blocks --------------------------------------------------------------------------------------------------------- */
+/* ---- Blocks ------------------------------------------------------------------------------------------ */
 
 typedef struct block {
-    int      first, depth, size; /* a member, how many parts of its name make the block, how many members */
+    int      first; /* its first member */
+    int      depth; /* how many parts of the members' names make the block */
+    int      size;
     uint64_t signature;
 } block;
+
+/* Some modules of one side, and the blocks that they form among themselves, larger first. */
+typedef struct set {
+    const side *side;
+    int        *at;
+    int         count;
+    block      *blocks;
+    int         block_count;
+} set;
+
+static void set_close(set *s)
+{
+    free(s->at);
+    free(s->blocks);
+}
 
 static bool same_start(const module *a, const module *b, int depth)
 {
@@ -205,204 +60,197 @@ static bool same_start(const module *a, const module *b, int depth)
     return true;
 }
 
+/* The members of a block are the modules of the set whose names start like its first. */
+static int members_of(const set *s, const block *k, int *members)
+{
+    const module *all = s->side->modules;
+    int found = 0;
+    for (int i = 0; i < s->count; i++)
+        if (same_start(&all[k->first], &all[s->at[i]], k->depth))
+            members[found++] = s->at[i];
+    return found;
+}
+
 static int compare_signatures(const void *x, const void *y)
 {
     uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
     return (a > b) - (a < b);
 }
 
-/* The members of the block are the modules of `set` that start like its first. */
-static int members_of(const side *s, const int *set, int count, const block *k, int *members)
+static void sign_block(const side *s, const int *members, uint64_t *signatures, block *k)
 {
-    int found = 0;
-    for (int i = 0; i < count; i++)
-        if (same_start(&s->modules[k->first], &s->modules[set[i]], k->depth))
-            members[found++] = set[i];
-    return found;
+    for (int i = 0; i < k->size; i++)
+        signatures[i] = s->modules[members[i]].signature;
+    qsort(signatures, (size_t)k->size, sizeof *signatures, compare_signatures);
+    k->signature = strata_hash_bytes((uint64_t)k->size, signatures, (size_t)k->size * sizeof *signatures);
 }
 
-static bool describe(const side *s, const int *members, int count, block *k)
+/* Larger first, equal ones side by side. */
+static int compare_kinds(const block *a, const block *b)
 {
-    uint64_t *signatures = calloc((size_t)count + 1, sizeof *signatures);
-    if (signatures == NULL)
-        return false;
-    for (int i = 0; i < count; i++)
-        signatures[i] = s->modules[members[i]].signature;
-    qsort(signatures, (size_t)count, sizeof *signatures, compare_signatures);
-    k->signature = hash_bytes((uint64_t)count, signatures, (size_t)count * sizeof *signatures);
-    k->size = count;
-    free(signatures);
-    return true;
+    if (a->size != b->size)
+        return a->size > b->size ? -1 : 1;
+    return (a->signature > b->signature) - (a->signature < b->signature);
 }
 
 static int compare_blocks(const void *x, const void *y)
 {
     const block *a = x, *b = y;
-    if (a->size != b->size)
-        return a->size > b->size ? -1 : 1;
-    if (a->signature != b->signature)
-        return a->signature < b->signature ? -1 : 1;
-    return (a->first > b->first) - (a->first < b->first);
+    int order = compare_kinds(a, b);
+    return order != 0 ? order : (a->first > b->first) - (a->first < b->first);
 }
 
-/* The blocks inside a set, larger first. Of blocks with the same members, one within the other, only the innermost
- * counts. NULL when out of memory. */
-static block *find_blocks(const side *s, const int *set, int count, int *found)
+static bool add_block(set *s, block k)
 {
-    int space = 64;
-    block *blocks = calloc((size_t)space, sizeof *blocks);
-    int *members = calloc((size_t)count + 1, sizeof *members);
-    *found = 0;
-    for (int i = 0; blocks != NULL && members != NULL && i < count; i++) {
-        const module *m = &s->modules[set[i]];
-        int inner = 0; /* size of the block found last, one level deeper */
-        for (int depth = m->part_count - 1; depth > 0; depth--) {
-            block k = { set[i], depth, 0, 0 };
-            int size = members_of(s, set, count, &k, members);
-            if (size < 2 || size == inner)
-                continue;
-            inner = size;
-            if (size == count)
-                break;
-            if (members[0] != set[i])
-                continue; /* its first member has added it */
-            block *more = *found < space ? blocks : realloc(blocks, (size_t)(space *= 2) * sizeof *blocks);
-            if (more == NULL || !describe(s, members, size, &k)) {
-                free(more != NULL ? more : blocks);
-                free(members);
-                return NULL;
-            }
-            blocks = more;
-            blocks[(*found)++] = k;
-        }
+    if (s->block_count % 64 == 0) {
+        block *blocks = realloc(s->blocks, ((size_t)s->block_count + 64) * sizeof *blocks);
+        if (blocks == NULL)
+            return false;
+        s->blocks = blocks;
     }
-    free(members);
-    if (blocks != NULL && *found > 0)
-        qsort(blocks, (size_t)*found, sizeof *blocks, compare_blocks);
-    return blocks;
-}
-
-/* ---- Matching ----------------------------------------------------------------------------------------------------------- */
-
-/* Sorts modules by the numbers in their names. False when some pair has no such order. */
-static bool sort_by_numbers(const side *s, int *at, int count)
-{
-    for (int i = 1; i < count; i++)
-        for (int k = i; k > 0; k--) {
-            int order = compare_numbers(&s->modules[at[k - 1]], &s->modules[at[k]]);
-            if (order == 0)
-                return false;
-            if (order < 0)
-                break;
-            int swap = at[k];
-            at[k] = at[k - 1];
-            at[k - 1] = swap;
-        }
-    for (int i = 0; i < count; i++) /* insertion has not compared all */
-        for (int k = 0; k < i; k++)
-            if (compare_numbers(&s->modules[at[k]], &s->modules[at[i]]) >= 0)
-                return false;
+    s->blocks[s->block_count++] = k;
     return true;
 }
 
-/* Keeps the modules without a partner. */
-static int keep_open(const side *s, int *set, int count)
+/* Of blocks with the same members, one within the other, only the innermost counts; the whole set is none. */
+static bool find_blocks(set *s)
 {
-    int kept = 0;
-    for (int i = 0; i < count; i++)
-        if (s->modules[set[i]].partner < 0)
-            set[kept++] = set[i];
-    return kept;
-}
-
-static void join(matcher *m, int own, int file)
-{
-    m->own.modules[own].partner = file;
-    m->file.modules[file].partner = own;
-}
-
-/* Modules of one signature that are left on both sides. */
-static void match_modules(matcher *m, const int *own, int own_count, const int *file, int file_count, bool inside,
-                          int *a, int *f)
-{
-    for (int i = 0; i < own_count; i++) {
-        const module *first = &m->own.modules[own[i]];
-        int as = 0, fs = 0;
-        if (first->partner >= 0)
-            continue;
-        for (int k = 0; k < own_count; k++)
-            if (m->own.modules[own[k]].signature == first->signature && m->own.modules[own[k]].partner < 0)
-                a[as++] = own[k];
-        for (int k = 0; k < file_count; k++)
-            if (m->file.modules[file[k]].signature == first->signature && m->file.modules[file[k]].partner < 0)
-                f[fs++] = file[k];
-        /* Outside of blocks, "conv1" and "conv3" are different modules even if nothing else is of that shape. */
-        bool alone = as == 1 && fs == 1 && (inside || compare_numbers(first, &m->file.modules[f[0]]) == 0);
-        bool numbered = as == fs && as > 1 && inside && sort_by_numbers(&m->file, f, fs);
-        for (int k = 0; (alone || numbered) && k < as; k++)
-            join(m, a[k], f[k]);
-    }
-}
-
-static bool match_sets(matcher *m, const int *own, int own_count, const int *file, int file_count, bool inside);
-
-/* Blocks of one signature: runs of the same length in both lists. */
-static bool match_blocks(matcher *m, const block *own, int own_blocks, const block *file, int file_blocks,
-                         const int *own_set, int own_count, const int *file_set, int file_count, int *a, int *f)
-{
-    int *order = calloc((size_t)file_blocks + 1, sizeof *order);
-    if (order == NULL)
-        return false;
-    bool ok = true;
-    for (int i = 0, end, j = 0, stop; ok && i < own_blocks; i = end) {
-        for (end = i + 1; end < own_blocks && own[end].size == own[i].size && own[end].signature == own[i].signature;)
-            end++;
-        while (j < file_blocks && (file[j].size > own[i].size ||
-                                   (file[j].size == own[i].size && file[j].signature < own[i].signature)))
-            j++;
-        for (stop = j; stop < file_blocks && file[stop].size == own[i].size && file[stop].signature == own[i].signature;)
-            stop++;
-        if (stop - j != end - i)
-            continue;
-        for (int k = j; k < stop; k++)
-            order[k - j] = file[k].first;
-        if (!sort_by_numbers(&m->file, order, stop - j))
-            continue;
-        for (int k = 0; ok && k < end - i; k++) {
-            block other = file[j];
-            other.first = order[k]; /* all blocks of the run have their own depth: look it up */
-            for (int l = j; l < stop; l++)
-                if (file[l].first == order[k])
-                    other.depth = file[l].depth;
-            int as = keep_open(&m->own, a, members_of(&m->own, own_set, own_count, &own[i + k], a));
-            int fs = keep_open(&m->file, f, members_of(&m->file, file_set, file_count, &other, f));
-            if (as == own[i].size && fs == as) /* untouched so far */
-                ok = match_sets(m, a, as, f, fs, true);
+    int *members = calloc((size_t)s->count + 1, sizeof *members);
+    uint64_t *signatures = calloc((size_t)s->count + 1, sizeof *signatures);
+    bool ok = members != NULL && signatures != NULL;
+    for (int i = 0; ok && i < s->count; i++) {
+        int inner = 1; /* members of the block found last, one level deeper */
+        for (int depth = s->side->modules[s->at[i]].part_count - 1; ok && depth > 0 && inner < s->count; depth--) {
+            block k = { .first = s->at[i], .depth = depth };
+            k.size = members_of(s, &k, members);
+            if (k.size > inner && k.size < s->count && members[0] == s->at[i]) { /* else another has added it */
+                sign_block(s->side, members, signatures, &k);
+                ok = add_block(s, k);
+            }
+            inner = k.size;
         }
     }
-    free(order);
+    if (ok && s->block_count > 0)
+        qsort(s->blocks, (size_t)s->block_count, sizeof *s->blocks, compare_blocks);
+    free(members);
+    free(signatures);
     return ok;
 }
 
-static bool match_sets(matcher *m, const int *own, int own_count, const int *file, int file_count, bool inside)
+/* ---- Matching ---------------------------------------------------------------------------------------- */
+
+/* Sorts items, each of which starts with the index of a module, by the numbers in the modules' names. False when two
+ * of them have no such order. */
+static bool sort_by_numbers(const side *s, void *items, size_t size, int count)
 {
-    int own_blocks = 0, file_blocks = 0;
-    block *ob = find_blocks(&m->own, own, own_count, &own_blocks);
-    block *fb = find_blocks(&m->file, file, file_count, &file_blocks);
-    int *a = calloc((size_t)own_count + 1, sizeof *a), *f = calloc((size_t)file_count + 1, sizeof *f);
-    bool ok = ob != NULL && fb != NULL && a != NULL && f != NULL;
-    if (ok)
-        ok = match_blocks(m, ob, own_blocks, fb, file_blocks, own, own_count, file, file_count, a, f);
-    if (ok)
-        match_modules(m, own, own_count, file, file_count, inside, a, f);
-    free(ob);
-    free(fb);
+    char *at = items, held[sizeof(block)];
+#define MODULE(i) (&s->modules[*(const int *)(const void *)(at + (size_t)(i) * size)])
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0 && strata_compare_numbers(MODULE(k - 1), MODULE(k)) > 0; k--) {
+            memcpy(held, at + (size_t)k * size, size);
+            memcpy(at + (size_t)k * size, at + (size_t)(k - 1) * size, size);
+            memcpy(at + (size_t)(k - 1) * size, held, size);
+        }
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < i; k++)
+            if (strata_compare_numbers(MODULE(k), MODULE(i)) >= 0)
+                return false;
+#undef MODULE
+    return true;
+}
+
+static int open_of_signature(const set *s, uint64_t signature, int *found)
+{
+    int count = 0;
+    for (int i = 0; i < s->count; i++) {
+        const module *m = &s->side->modules[s->at[i]];
+        if (m->signature == signature && m->partner < 0)
+            found[count++] = s->at[i];
+    }
+    return count;
+}
+
+/* The modules that no block has taken. */
+static bool match_modules(matcher *m, const set *own, const set *file, bool inside)
+{
+    int *a = calloc((size_t)own->count + 1, sizeof *a), *f = calloc((size_t)file->count + 1, sizeof *f);
+    for (int i = 0; a != NULL && f != NULL && i < own->count; i++) {
+        const module *first = &m->own.modules[own->at[i]];
+        if (first->partner >= 0)
+            continue;
+        int as = open_of_signature(own, first->signature, a), fs = open_of_signature(file, first->signature, f);
+        /* Outside of blocks, "conv1" and "conv3" are different modules even if nothing else is of that shape. */
+        bool alone = as == 1 && fs == 1 && (inside || strata_compare_numbers(first, &m->file.modules[f[0]]) == 0);
+        bool numbered = as == fs && as > 1 && inside && sort_by_numbers(&m->file, f, sizeof *f, fs);
+        for (int k = 0; (alone || numbered) && k < as; k++) {
+            m->own.modules[a[k]].partner = f[k];
+            m->file.modules[f[k]].partner = a[k];
+        }
+    }
+    bool ok = a != NULL && f != NULL;
     free(a);
     free(f);
     return ok;
 }
 
-/* ---- Taking or leaving it ------------------------------------------------------------------------------------------------- */
+/* The members of block k that are free still, as a set of its own. */
+static bool open_block(const set *s, const block *k, set *inner)
+{
+    *inner = (set){ .side = s->side, .at = calloc((size_t)s->count + 1, sizeof *inner->at) };
+    if (inner->at == NULL)
+        return false;
+    int members = members_of(s, k, inner->at);
+    for (int i = 0; i < members; i++)
+        if (s->side->modules[inner->at[i]].partner < 0)
+            inner->at[inner->count++] = inner->at[i];
+    return true;
+}
+
+static bool match_sets(matcher *m, set *own, set *file, bool inside);
+
+/* Two blocks go together if nothing of either has gone with others. */
+static bool match_pair(matcher *m, const set *own, const block *a, const set *file, const block *f)
+{
+    set x, y = { 0 };
+    bool ok = open_block(own, a, &x) && open_block(file, f, &y);
+    if (ok && x.count == a->size && y.count == a->size)
+        ok = match_sets(m, &x, &y, true);
+    set_close(&x);
+    set_close(&y);
+    return ok;
+}
+
+static int same_kind(const set *s, int begin, const block *kind)
+{
+    int end = begin;
+    while (end < s->block_count && compare_kinds(&s->blocks[end], kind) == 0)
+        end++;
+    return end - begin;
+}
+
+static bool match_blocks(matcher *m, set *own, set *file)
+{
+    bool ok = true;
+    for (int i = 0, j = 0, n; ok && i < own->block_count; i += n) {
+        const block *kind = &own->blocks[i];
+        n = same_kind(own, i, kind);
+        while (j < file->block_count && compare_kinds(&file->blocks[j], kind) < 0)
+            j++;
+        if (same_kind(file, j, kind) != n || !sort_by_numbers(&m->file, &file->blocks[j], sizeof(block), n))
+            continue;
+        for (int k = 0; ok && k < n; k++)
+            ok = match_pair(m, own, &own->blocks[i + k], file, &file->blocks[j + k]);
+    }
+    return ok;
+}
+
+static bool match_sets(matcher *m, set *own, set *file, bool inside)
+{
+    return find_blocks(own) && find_blocks(file) && match_blocks(m, own, file) &&
+           match_modules(m, own, file, inside);
+}
+
+/* ---- Taking or leaving it ------------------------------------------------------------------------------ */
 
 /* A numbering of the file that runs against the network, or equal modules in another order than in the file. */
 static bool contradicts(const matcher *m, bool file_is_sorted, const module **first, const module **second)
@@ -414,7 +262,7 @@ static bool contradicts(const matcher *m, bool file_is_sorted, const module **fi
                 continue;
             *first = &m->file.modules[a->partner];
             *second = &m->file.modules[b->partner];
-            if (compare_numbers(*first, *second) > 0 ||
+            if (strata_compare_numbers(*first, *second) > 0 ||
                 (!file_is_sorted && a->signature == b->signature && (*first)->order > (*second)->order))
                 return true;
         }
@@ -493,22 +341,29 @@ static void settle_blocks(matcher *m)
     }
 }
 
+/* All modules of a side. */
+static bool open_side(const side *s, set *whole)
+{
+    *whole = (set){ .side = s, .at = calloc((size_t)s->count + 1, sizeof *whole->at), .count = s->count };
+    for (int i = 0; whole->at != NULL && i < s->count; i++)
+        whole->at[i] = i;
+    return whole->at != NULL;
+}
+
 strata_status strata_auto_map_blocks(binding *b, strata_error *err)
 {
     matcher m = { .b = b };
-    bool ok = collect(b, false, &m.own) && collect(b, true, &m.file);
-    int most = m.own.count > m.file.count ? m.own.count : m.file.count;
-    int *all = ok ? calloc((size_t)most + 1, sizeof *all) : NULL;
-    ok = ok && all != NULL;
-    for (int i = 0; ok && i < most; i++)
-        all[i] = i;
-    ok = ok && match_sets(&m, all, m.own.count, all, m.file.count, false);
-    if (ok)
-        settle_blocks(&m);
-    free(all);
-    free(m.own.modules);
-    free(m.own.names);
-    free(m.file.modules);
-    free(m.file.names);
+    set own = { 0 }, file = { 0 };
+    bool ok = strata_collect_modules(b, false, &m.own) && strata_collect_modules(b, true, &m.file) &&
+              open_side(&m.own, &own) && open_side(&m.file, &file);
+    if (m.own.count <= MAX_MODULES && m.file.count <= MAX_MODULES) {
+        ok = ok && match_sets(&m, &own, &file, false);
+        if (ok)
+            settle_blocks(&m);
+    }
+    set_close(&own);
+    set_close(&file);
+    strata_clear_modules(&m.own);
+    strata_clear_modules(&m.file);
     return ok ? STRATA_OK : strata_fail(err, STRATA_NOMEM, "out of memory");
 }

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Pairs ---------------------------------------------------------------------------------------------- */
+/* ---- Pairs --------------------------------------------------------------------------------------------- */
 
 void strata_bind_pair(binding *b, int parameter, int tensor, strata_bind_kind kind)
 {
@@ -71,7 +71,7 @@ bind_fit strata_bind_fit(const binding *b, const bind_parameter *p, const strata
     return BIND_FIT_NONE;
 }
 
-/* ---- Both sides ------------------------------------------------------------------------------------------- */
+/* ---- Both sides ---------------------------------------------------------------------------------------- */
 
 /* For each node by id, the role of the operands that it, or a reshaped or transposed form of it, is used as. */
 static void find_roles(const strata_graph *g, const char **role)
@@ -165,17 +165,19 @@ static void match_equal_names(binding *b, bool any_shape)
     }
 }
 
-/* ---- What became of each parameter -------------------------------------------------------------------------- */
+/* ---- What became of each parameter --------------------------------------------------------------------- */
 
-/* Candidates for a missing parameter: free tensors with a name like it, those of fitting shape if there are any. */
+/* Candidates for a missing parameter: free tensors with a name like it, those of fitting shape if there are any.
+ * Comparing names costs the product of their lengths, so files made of absurd ones are not searched to the end. */
 static void name_candidates(const binding *b, const bind_parameter *p, const char **names, char *buf, size_t size)
 {
+    enum { MAX_NAMES = 4096, MAX_LENGTH = 200 };
     buf[0] = '\0';
     for (int any_shape = 0; any_shape < 2 && buf[0] == '\0'; any_shape++) {
         int count = 0;
-        for (int t = 0; t < b->tensor_count; t++) {
+        for (int t = 0; t < b->tensor_count && count < MAX_NAMES; t++) {
             const bind_tensor *c = &b->tensors[t];
-            if (c->eligible && c->parameter < 0 &&
+            if (c->eligible && c->parameter < 0 && strlen(c->name) <= MAX_LENGTH &&
                 (any_shape || strata_bind_fit(b, p, &c->desc) != BIND_FIT_NONE))
                 names[count++] = c->name;
         }
@@ -216,7 +218,7 @@ static void explain_fit(bind_parameter *p, const bind_tensor *t, bind_fit fit)
 /* Decides kinds and notes. Returns how many needed parameters have no fitting tensor. */
 static int settle(binding *b, const char **names)
 {
-    enum { MAX_SEARCHES = 24 }; /* names are compared with every tensor's */
+    enum { MAX_SEARCHES = 16 }; /* names are compared with every tensor's */
     int bad = 0;
     for (int i = 0; i < b->parameter_count; i++) {
         bind_parameter *p = &b->parameters[i];
@@ -244,7 +246,9 @@ static int settle(binding *b, const char **names)
 static strata_status fail_with_list(const binding *b, const char *graph, int bad, strata_error *err)
 {
     static const char *const words[STRATA_BIND_KINDS] = {
-        [STRATA_BIND_MISSING] = "missing", [STRATA_BIND_SHAPE] = "of another shape", [STRATA_BIND_AMBIGUOUS] = "ambiguous"
+        [STRATA_BIND_MISSING] = "missing",
+        [STRATA_BIND_SHAPE] = "of another shape",
+        [STRATA_BIND_AMBIGUOUS] = "ambiguous",
     };
     char list[1400] = "";
     size_t used = 0;
@@ -268,7 +272,7 @@ static strata_status fail_with_list(const binding *b, const char *graph, int bad
                        needed, strata_weights_path(b->weights), list);
 }
 
-/* ---- Loading ------------------------------------------------------------------------------------------------ */
+/* ---- Loading ------------------------------------------------------------------------------------------- */
 
 /* dst[O, n, k, k] from src[O, 3, k, k]. */
 static void adapt_channels(const float *src, const strata_tensor_desc *d, float *dst)
@@ -361,7 +365,7 @@ static strata_status load_all(binding *b, strata_error *err)
     return status;
 }
 
-/* ---- The whole ---------------------------------------------------------------------------------------------- */
+/* ---- The whole ----------------------------------------------------------------------------------------- */
 
 static strata_status find_pairs(binding *b, const strata_bind_options *options, strata_error *err)
 {

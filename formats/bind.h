@@ -58,7 +58,7 @@ strata_status strata_auto_map_blocks(binding *b, strata_error *err);
 /* The report of a finished binding. */
 strata_status strata_bind_report_create(const binding *b, strata_bind_report **out, strata_error *err);
 
-/* ---- Names (auto_map.c) --------------------------------------------------------------------------------- */
+/* ---- Names (auto_map.c) -------------------------------------------------------------------------------- */
 
 /* One tensor or parameter, its name split into module and leaf. */
 typedef struct bind_name {

@@ -16,7 +16,7 @@ struct strata_bind_report {
     int              count, counts[STRATA_BIND_KINDS];
 };
 
-/* ---- Making --------------------------------------------------------------------------------------------------- */
+/* ---- Making -------------------------------------------------------------------------------------------- */
 
 static const char *append(char **to, const char *text)
 {
@@ -109,7 +109,7 @@ const strata_bind_row *strata_bind_report_row(const strata_bind_report *r, int i
     return i >= 0 && i < r->count ? &r->rows[i] : NULL;
 }
 
-/* ---- For people -------------------------------------------------------------------------------------------------- */
+/* ---- For people ---------------------------------------------------------------------------------------- */
 
 static const char *const kind_words[STRATA_BIND_KINDS] = {
     [STRATA_BIND_EXACT] = "bound",           [STRATA_BIND_MAPPED] = "mapped",
@@ -151,7 +151,7 @@ void strata_bind_report_print(const strata_bind_report *r, FILE *to)
     }
 }
 
-/* ---- Maps ---------------------------------------------------------------------------------------------------------- */
+/* ---- Maps ---------------------------------------------------------------------------------------------- */
 
 strata_status strata_bind_report_save(const strata_bind_report *r, const char *path, strata_error *err)
 {

@@ -33,7 +33,7 @@ typedef struct field {
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 enum { MAX_TENSOR_HEADER = 1024, CRC_TRAILER = 17 };
 
-/* ---- The wire format ------------------------------------------------------------------------------ */
+/* ---- The wire format ----------------------------------------------------------------------------------- */
 
 static bool read_varint(span *s, uint64_t *out)
 {
@@ -77,7 +77,7 @@ static bool read_field(span *s, field *f)
     return true;
 }
 
-/* ---- Values ----------------------------------------------------------------------------------------- */
+/* ---- Values -------------------------------------------------------------------------------------------- */
 
 static const struct type_name {
     const char  *name;
@@ -188,7 +188,7 @@ static strata_status decode_value(span body, uint64_t at, value *v, strata_error
     return decode_tensor(name, tensor, v, err);
 }
 
-/* ---- The file --------------------------------------------------------------------------------------- */
+/* ---- The file ------------------------------------------------------------------------------------------ */
 
 static bool same_tag(const strata_weights_entry *e, const value *v)
 {
@@ -251,7 +251,7 @@ static bool sniff_mindspore(const unsigned char *bytes, size_t size)
 
 const strata_weights_reader strata_mindspore_reader = { "mindspore", sniff_mindspore, read_mindspore };
 
-/* ---- Encrypted files ---------------------------------------------------------------------------------- */
+/* ---- Encrypted files ----------------------------------------------------------------------------------- */
 
 /* Blocks of AES-GCM, AES-CBC and SM4-CBC start with these numbers; either byte order is accepted. */
 static bool sniff_encrypted(const unsigned char *bytes, size_t size)

@@ -25,7 +25,7 @@ static const struct element_type {
     { "u8", STRATA_U64 }, { "b1", STRATA_BOOL },
 };
 
-/* ---- Writing ------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------- */
 
 const char *strata_npy_descr(strata_dtype dtype)
 {
@@ -75,7 +75,7 @@ strata_status strata_npy_write(const char *path, const strata_tensor *t, strata_
     return strata_atomic_commit(file, err); /* reports failed writes too */
 }
 
-/* ---- The header's literal ------------------------------------------------------------------------------- */
+/* ---- The header's literal ------------------------------------------------------------------------------ */
 
 typedef struct npy_header {
     strata_tensor_desc desc;
@@ -224,7 +224,7 @@ static strata_status read_header(FILE *file, uint64_t size, npy_header *h, strat
     return STRATA_OK;
 }
 
-/* ---- Reading -------------------------------------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------------------------------------- */
 
 static void swap_bytes(unsigned char *at, size_t count, size_t width)
 {

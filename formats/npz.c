@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <zip.h>
 
-/* ---- The archive's bytes go to a FILE ------------------------------------------------------------------- */
+/* ---- The archive's bytes go to a FILE ------------------------------------------------------------------ */
 
 typedef struct target {
     FILE       *file;
@@ -81,7 +81,7 @@ static zip_int64_t target_command(void *user, void *data, zip_uint64_t length, z
     }
 }
 
-/* ---- Members ------------------------------------------------------------------------------------------------ */
+/* ---- Members ------------------------------------------------------------------------------------------- */
 
 /* Adds NAME.npy, whose header is written over the room at the start of the spool. The spool goes to libzip. */
 static strata_status add_member(zip_t *archive, const char *name, const char *descr, const strata_tensor_desc *desc,

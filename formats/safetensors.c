@@ -22,7 +22,7 @@ static const char *const dtype_names[STRATA_DTYPE_COUNT] = {
     [STRATA_U32] = "U32", [STRATA_U64] = "U64", [STRATA_BOOL] = "BOOL",
 };
 
-/* ---- Reading ---------------------------------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------------------------------------- */
 
 typedef struct located {
     const char        *name; /* the JSON's memory */
@@ -164,7 +164,7 @@ static strata_status read_safetensors(strata_weights *w, const unsigned char *by
 
 const strata_weights_reader strata_safetensors_reader = { "safetensors", sniff_safetensors, read_safetensors };
 
-/* ---- Writing ------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------- */
 
 /* Appends {"dtype", "shape", "data_offsets"} of every item of that element width. */
 static int add_rows(json_t *header, const strata_safetensors_item *items, int count, size_t width, uint64_t *at)
@@ -231,7 +231,7 @@ strata_status strata_safetensors_write(FILE *to, const strata_safetensors_item *
     return STRATA_OK; /* write errors stay with the stream: whoever closes it reports them */
 }
 
-/* ---- Converting a checkpoint ----------------------------------------------------------------------------- */
+/* ---- Converting a checkpoint --------------------------------------------------------------------------- */
 
 static bool write_piece(void *user, const void *at, size_t size)
 {

@@ -53,7 +53,7 @@ struct strata_weights {
     size_t                       count, item_space, piece_count, piece_space;
 };
 
-/* ---- The map ------------------------------------------------------------------------------------ */
+/* ---- The map ------------------------------------------------------------------------------------------- */
 
 static void map_release(void *user)
 {
@@ -105,7 +105,7 @@ static void map_forget(const unsigned char *at, size_t size)
         (void)madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
-/* ---- Filling: for readers ------------------------------------------------------------------------- */
+/* ---- Filling: for readers ------------------------------------------------------------------------------ */
 
 static strata_status add_piece(strata_weights *w, const unsigned char *at, size_t size, strata_error *err)
 {
@@ -183,7 +183,7 @@ strata_status strata_check_extent(const char *name, const strata_tensor_desc *de
     return STRATA_OK;
 }
 
-/* ---- Entries that no network asks for --------------------------------------------------------------- */
+/* ---- Entries that no network asks for ------------------------------------------------------------------ */
 
 /* What training leaves in a checkpoint beside the parameters. Optimizers keep tensors named like the parameter
  * behind a prefix of theirs (MindSpore's Momentum, Adam, AdamWeightDecay, Lamb, RMSProp, Adagrad, LARS); the others
@@ -246,7 +246,7 @@ static const char *skip_rule_of(const strata_weights_entry *e)
     return e->desc.rank == 0 ? "scalar" : NULL; /* no network here has a parameter without dims */
 }
 
-/* ---- Loading ------------------------------------------------------------------------------------- */
+/* ---- Loading ------------------------------------------------------------------------------------------- */
 
 static bool sniff_zip(const unsigned char *bytes, size_t size)
 {
@@ -336,7 +336,7 @@ void strata_weights_destroy(strata_weights *w)
     free(w);
 }
 
-/* ---- Reading --------------------------------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------------------------------------- */
 
 const char *strata_weights_format(const strata_weights *w)
 {

@@ -39,7 +39,7 @@ struct strata_writer {
     bool                        committed;
 };
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------------------ */
+/* ---- UTF-8 --------------------------------------------------------------------------------------------- */
 
 /* Reads one character, or one bad byte, which counts as U+FFFD. Refuses overlong forms and surrogates. */
 static uint32_t decode(const unsigned char **at)
@@ -87,7 +87,7 @@ static char *clean_copy(const char *text)
     return copy;
 }
 
-/* ---- Creating ------------------------------------------------------------------------------------------------ */
+/* ---- Creating ------------------------------------------------------------------------------------------ */
 
 strata_status strata_spool_open(const char *folder, FILE **out, strata_error *err)
 {
@@ -193,7 +193,7 @@ void strata_writer_destroy(strata_writer *w)
     free(w);
 }
 
-/* ---- Filling ------------------------------------------------------------------------------------------------- */
+/* ---- Filling ------------------------------------------------------------------------------------------- */
 
 /* A new name of an array or text: not empty, not taken, fit for a zip member and a JSON key. */
 static strata_status check_name(const strata_writer *w, const char *name, strata_error *err)
@@ -317,7 +317,7 @@ strata_status strata_writer_set_names(strata_writer *w, const char *const *names
     return STRATA_OK;
 }
 
-/* ---- Committing ------------------------------------------------------------------------------------------------ */
+/* ---- Committing ---------------------------------------------------------------------------------------- */
 
 static strata_status copy_spool(void *user, int i, FILE *to, strata_error *err)
 {

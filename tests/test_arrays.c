@@ -20,7 +20,7 @@ static strata_tensor *ramp(int rank, const int64_t *dim, float start)
     return t;
 }
 
-/* ---- .npy ------------------------------------------------------------------------------------------------- */
+/* ---- .npy ---------------------------------------------------------------------------------------------- */
 
 /* An .npy of that version and literal; `n` bytes of data. */
 static size_t make_npy(int version, const char *text, const void *data, size_t n, unsigned char *out)
@@ -180,7 +180,7 @@ static void test_npy_round_trip(void **state)
         }
 }
 
-/* ---- The writer --------------------------------------------------------------------------------------------- */
+/* ---- The writer ---------------------------------------------------------------------------------------- */
 
 static const char record[] = "{\"model\":\"r\xc3\xa9seau\",\"note\":\"a \\\"b\\\" \xf0\x9f\x98\x80\"}";
 static const char *const names[3] = { "a.jpg", "bad \xff\xc3(.jpg", "\xe5\x9b\xbe.png" };
@@ -341,7 +341,7 @@ static void test_writer_refusals(void **state)
     assert_null(w);
 
     w = fill(scratch_path(&tmp, "x.npz"), STRATA_F32);
-    strata_tensor *wide = ramp(2, (int64_t[]){ 1, 6 }, 0), *none = ramp(0, NULL, 0);
+    strata_tensor *wide = ramp(2, (int64_t[]){ 1, 6 }, 0), *none = ramp(0, (int64_t[]){ 0 }, 0);
     assert_int_equal(strata_writer_append(w, "logits", wide, &err), STRATA_SHAPE);
     assert_int_equal(strata_writer_append(w, "names", wide, &err), STRATA_INVALID);
     assert_int_equal(strata_writer_append(w, "record", wide, &err), STRATA_INVALID);

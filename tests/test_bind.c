@@ -13,7 +13,7 @@
 static strata_context *ctx;
 static scratch         tmp;
 
-/* ---- Small networks ------------------------------------------------------------------------------------------- */
+/* ---- Small networks ------------------------------------------------------------------------------------ */
 
 typedef void (*build_fn)(strata_builder *b, strata_node *x);
 
@@ -80,7 +80,7 @@ static void residual(strata_builder *b, strata_node *x)
     nn_output(b, x, "body");
 }
 
-/* ---- Checkpoints ------------------------------------------------------------------------------------------------- */
+/* ---- Checkpoints --------------------------------------------------------------------------------------- */
 
 /* The name that a parameter has in a file; false leaves it out. */
 typedef bool (*rename_fn)(const char *name, char out[256]);
@@ -165,7 +165,7 @@ static strata_weights *make(strata_graph *random, rename_fn rename)
     return maker_write(&m);
 }
 
-/* ---- What must come of it -------------------------------------------------------------------------------------------- */
+/* ---- What must come of it ------------------------------------------------------------------------------ */
 
 static bool is_param(const strata_node *n)
 {
@@ -241,7 +241,7 @@ static strata_bind_report *bind(build_fn fn, const strata_weights *w, const stra
     return r;
 }
 
-/* ---- Renaming ------------------------------------------------------------------------------------------------------------- */
+/* ---- Renaming ------------------------------------------------------------------------------------------ */
 
 static bool same(const char *name, char out[256])
 {
@@ -320,7 +320,7 @@ static bool hashed_leaves(const char *name, char out[256])
     return true;
 }
 
-/* ---- Random weights --------------------------------------------------------------------------------------------------------- */
+/* ---- Random weights ------------------------------------------------------------------------------------ */
 
 static void expect_values(const strata_graph *g, const char *name, const double expected[4])
 {
@@ -378,7 +378,7 @@ static void test_random_fills_only_what_is_needed(void **state)
     strata_graph_destroy(g);
 }
 
-/* ---- Equal names ------------------------------------------------------------------------------------------------------------- */
+/* ---- Equal names --------------------------------------------------------------------------------------- */
 
 static void test_equal_names(void **state)
 {
@@ -586,7 +586,7 @@ static void test_negative_variance(void **state)
     strata_graph_destroy(random);
 }
 
-/* ---- Other names ------------------------------------------------------------------------------------------------------------ */
+/* ---- Other names --------------------------------------------------------------------------------------- */
 
 static void test_renamed(void **state)
 {
@@ -781,7 +781,7 @@ static void test_two_prefixes(void **state)
     strata_graph_destroy(random);
 }
 
-/* ---- Maps ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Maps ---------------------------------------------------------------------------------------------- */
 
 static void test_saved_map(void **state)
 {
@@ -833,7 +833,7 @@ static void test_saved_map(void **state)
     strata_graph_destroy(random);
 }
 
-/* ---- Real models ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Real models --------------------------------------------------------------------------------------- */
 
 static strata_graph *model(const char *name)
 {

@@ -68,7 +68,7 @@ static bool try_load(const void *bytes, size_t size, strata_error *err)
     return true;
 }
 
-/* ---- Good files ------------------------------------------------------------------------------------------- */
+/* ---- Good files ---------------------------------------------------------------------------------------- */
 
 /* Compares every tensor with tiny.txt: shape, first and last element, sum. */
 static void check_tiny(const strata_weights *w, const char *prefix)
@@ -270,7 +270,7 @@ static void test_tail_with_checksum(void **state)
     free(bytes);
 }
 
-/* ---- Refusals ------------------------------------------------------------------------------------------------- */
+/* ---- Refusals ------------------------------------------------------------------------------------------ */
 
 static void expect_refusal(const void *bytes, size_t size, const char *phrase)
 {
@@ -471,7 +471,7 @@ static void test_damaged_files(void **state)
     damage("tiny.safetensors", 11);
 }
 
-/* ---- Conversions --------------------------------------------------------------------------------------------- */
+/* ---- Conversions --------------------------------------------------------------------------------------- */
 
 /* The value of a half from its definition. */
 static double half_value(unsigned half)

@@ -101,6 +101,15 @@ static void conv2d_depthwise(op_run *r, int batch)
     conv2d_of(r, batch, &a, c, h, w, c, k, kw);
 }
 
+/* Groups of four or eight channels. */
+static void conv2d_grouped(op_run *r, int batch)
+{
+    int k = pick(1, 4), h = size(17), w = size(17), group = 4 * pick(1, 2), groups = pick(2, 9);
+    strata_conv2d_attrs a = conv_attrs(k, k, h, w);
+    a.groups = groups;
+    conv2d_of(r, batch, &a, groups * group, h, w, groups * group, k, k);
+}
+
 static void conv2d_pointwise(op_run *r, int batch)
 {
     strata_conv2d_attrs a = { { 1, 1 }, { 0 }, { 1, 1 }, 1, pick(0, STRATA_ACT_COUNT - 1) };
@@ -378,6 +387,7 @@ static void copy_any(op_run *r, int batch)
 static const kernel_case cases[] = {
     { &strata_op_conv2d, 120, conv2d_any, 1e-5 },
     { &strata_op_conv2d, 80, conv2d_depthwise, 1e-5 },
+    { &strata_op_conv2d, 40, conv2d_grouped, 1e-5 },
     { &strata_op_conv2d, 40, conv2d_pointwise, 1e-5 },
     { &strata_op_conv2d, 12, conv2d_large, 1e-5 },
     { &strata_op_conv2d, 20, conv2d_vector, 1e-5 },

@@ -3,22 +3,17 @@
 
 extern const cpu_simd cpu_simd_baseline;
 #if defined(__x86_64__)
-extern const cpu_simd cpu_simd_avx2, cpu_simd_avx512;
+extern const cpu_simd cpu_simd_avx2;
 #endif
 
 const cpu_simd *const *cpu_simd_tables(void)
 {
+    static const cpu_simd *const plain[] = { &cpu_simd_baseline, NULL };
 #if defined(__x86_64__)
-    static const cpu_simd *const with_avx512[] = { &cpu_simd_avx512, &cpu_simd_avx2, &cpu_simd_baseline, NULL };
     static const cpu_simd *const with_avx2[] = { &cpu_simd_avx2, &cpu_simd_baseline, NULL };
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-        return with_avx512;
-    if (avx2)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return with_avx2;
 #endif
-    static const cpu_simd *const plain[] = { &cpu_simd_baseline, NULL };
     return plain;
 }
 

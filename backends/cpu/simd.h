@@ -1,7 +1,7 @@
 /* simd.h: the inner loops of the CPU backend, compiled once per instruction set.
  *
  * simd_*.c are plain C on the compiler's vector types; meson builds them for the baseline of the target and, on
- * x86-64, for AVX2 with FMA and for AVX-512. The device takes the best table that the processor can run.
+ * x86-64, for AVX2 with FMA. The device takes the best table that the processor can run.
  * All pointers may be unaligned unless said otherwise. Rows may not overlap, except that dst may equal a source.
  */
 #ifndef STRATA_CPU_SIMD_H
@@ -19,19 +19,20 @@ typedef struct cpu_rows {
     int          step;
 } cpu_rows;
 
-/* A row of results of a depthwise convolution, for the channels of one block. */
-typedef struct cpu_depthwise_row {
+/* A row of results of a convolution with few channels per group, for the channels of one block. */
+typedef struct cpu_group_row {
     const float *x;       /* channel 0 of the block, at the first tap row that lies in the map and column 0 */
     ptrdiff_t    x_row, x_pixel; /* floats from tap row to tap row (dilation included), and from pixel to pixel */
     int          width;   /* of the map */
-    const float *weight;  /* [tap rows that lie in the map][kw][cpu_simd.block], aligned to 64 */
+    const float *weight;  /* [tap rows that lie in the map][kw][group][cpu_simd.block], aligned to 64 */
     const float *bias;    /* [cpu_simd.block] */
     float       *y;
     ptrdiff_t    y_pixel;
     int          pixels, channels; /* results in the row; valid channels of the block */
+    int          group;    /* channels in and out of one: 1 (depthwise), 4 or 8 */
     int          tap_rows, kw, stride, dilation, left; /* across: stride, dilation, padding */
     strata_act   act;
-} cpu_depthwise_row;
+} cpu_group_row;
 
 /* A part of an implicit matrix product: a band of rows (pixels) times a chunk of a panel of cpu_simd.block columns. The
  * rows go by in tiles of up to CPU_TILE_ROWS: tile t has those from cpu_tile_first(t) to cpu_tile_first(t + 1). */
@@ -73,7 +74,7 @@ typedef struct cpu_simd {
 
     /* y[o] = act(bias[o] + sum over k of w[o][k] * x[k]); bias may be NULL. */
     void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k, strata_act act);
-    void (*depthwise)(const cpu_depthwise_row *d);
+    void (*group_row)(const cpu_group_row *d);
     void (*tiles)(const cpu_tiles *t);
 
     /* dst[i] = max, or scale times the sum, over r of rows[r][i]; count >= 1 for max. */

@@ -25,9 +25,7 @@
 #define SIMD_EXPAND(name, set) SIMD_PASTE(name, set)
 #define SIMD(name) SIMD_EXPAND(name, SIMD_SET)
 
-#if defined(__AVX512F__)
-enum { LANES = 16 };
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
 enum { LANES = 8 };
 #else
 enum { LANES = 4 };
@@ -58,9 +56,7 @@ INLINE vec splat(float x)
 /* The first n < LANES floats; the others read as zero and are not touched. */
 INLINE vec load_some(const float *p, int n)
 {
-#if defined(__AVX512F__)
-    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
     static const int32_t window[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
     return (vec)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(window + 8 - n)));
 #else
@@ -73,9 +69,7 @@ INLINE vec load_some(const float *p, int n)
 
 INLINE void store_some(float *p, vec v, int n)
 {
-#if defined(__AVX512F__)
-    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
     static const int32_t window[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
     _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(window + 8 - n)), (__m256)v);
 #else
@@ -103,9 +97,7 @@ INLINE void store_upto(float *p, vec v, int n)
 /* The larger of the two; b when either is not a number. */
 INLINE vec max2(vec a, vec b)
 {
-#if defined(__AVX512F__)
-    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
     return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 #elif defined(__SSE2__)
     return (vec)_mm_max_ps((__m128)a, (__m128)b);
@@ -117,9 +109,7 @@ INLINE vec max2(vec a, vec b)
 
 INLINE vec min2(vec a, vec b)
 {
-#if defined(__AVX512F__)
-    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
     return (vec)_mm256_min_ps((__m256)a, (__m256)b);
 #elif defined(__SSE2__)
     return (vec)_mm_min_ps((__m128)a, (__m128)b);
@@ -213,14 +203,14 @@ INLINE vec act_high(strata_act act)
     case STRATA_ACT_COUNT: body(STRATA_ACT_NONE); break;                                           \
     }
 
-/* What simd_elementwise.c, simd_reduce.c, simd_depthwise.c and simd_tiles.c define for this instruction set. */
+/* What simd_elementwise.c, simd_reduce.c, simd_groups.c and simd_tiles.c define for this instruction set. */
 void SIMD(finish)(float *, ptrdiff_t, int64_t, int64_t, const float *, const float *, ptrdiff_t, strata_act);
 void SIMD(activate)(float *, const float *, int64_t, strata_act);
 void SIMD(unary)(float *, const float *, int64_t, cpu_unary_op, float);
 void SIMD(binary)(float *, ptrdiff_t, cpu_rows, cpu_rows, int64_t, int64_t, cpu_binary_op, strata_act);
 void SIMD(affine)(float *, const float *, int64_t, int64_t, const float *, const float *);
 void SIMD(gemv)(float *, const float *, const float *, const float *, int64_t, int64_t, strata_act);
-void SIMD(depthwise)(const cpu_depthwise_row *);
+void SIMD(group_row)(const cpu_group_row *);
 void SIMD(tiles)(const cpu_tiles *);
 void SIMD(max_rows)(float *, const float *const *, int, int64_t);
 void SIMD(sum_rows)(float *, const float *const *, int, int64_t, float);

@@ -1,0 +1,137 @@
+/* simd_groups.c: a row of a convolution whose groups have one, four or eight channels in and out:
+ *
+ *     y[p][o] = bias[o] + sum over taps and i < group of w[tap][i][o] x[p + tap][first channel of o's group + i]
+ *
+ * With so few channels there is no matrix product worth the name: the channels of a block go side by side through the
+ * registers, and for groups of more than one each x is spread over the lanes of its group.
+ *
+ * Four neighbouring results of two registers of channels each are summed at a time: eight sums hide the latency
+ * of the additions, and each weight is loaded once for four results. Tiles at the left and right edge take taps
+ * outside the map from a pixel of zeros; tap rows outside the map have been left out by the caller.
+ */
+#include "simd_vec.h"
+
+enum { TILE = 4 };
+
+/* For each of the `some` lanes from x + channel on: channel i of its group. group is a constant in every use. */
+INLINE vec spread(const float *x, int channel, int some, int group, int i)
+{
+    if (group == 1)
+        return load_upto(x + channel, some);
+#if defined(__AVX2__)
+    if (group == 4) { /* two groups in a register */
+        __m256 v = (__m256)load_upto(x + channel, some);
+        switch (i) {
+        case 0: return (vec)_mm256_permute_ps(v, 0x00);
+        case 1: return (vec)_mm256_permute_ps(v, 0x55);
+        case 2: return (vec)_mm256_permute_ps(v, 0xaa);
+        default: return (vec)_mm256_permute_ps(v, 0xff);
+        }
+    }
+#endif
+    return splat(x[channel / group * group + i]); /* one group fills the register, or more than that */
+}
+
+/* pixels, vectors, group, edge and kw are constants in every use; vectors is 2, or 1 with `some` channels. */
+INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some, int group,
+                     bool edge, int kw)
+{
+    static const float zeros[2 * LANES];
+    vec s[TILE][2];
+    for (int p = 0; p < pixels; p++)
+        for (int v = 0; v < vectors; v++)
+            s[p][v] = load(d->bias + channel + v * LANES);
+
+    int first = pixel * d->stride - d->left; /* column of the first tap of the first result */
+    const float *w = d->weight + channel, *row = d->x;
+    for (int ty = 0; ty < d->tap_rows; ty++, row += d->x_row)
+        for (int tx = 0; tx < kw; tx++) {
+            const float *x[TILE];
+            for (int p = 0; p < pixels; p++) {
+                int column = first + tx * d->dilation + p * d->stride;
+                bool outside = edge && (column < 0 || column >= d->width);
+                x[p] = outside ? zeros : row + column * d->x_pixel;
+            }
+            for (int i = 0; i < group; i++, w += 2 * LANES) {
+                vec wv[2];
+                for (int v = 0; v < vectors; v++)
+                    wv[v] = load(w + v * LANES);
+                for (int p = 0; p < pixels; p++)
+                    for (int v = 0; v < vectors; v++)
+                        s[p][v] += wv[v] * spread(x[p], channel + v * LANES, some, group, i);
+            }
+        }
+
+    vec low = act_low(d->act), high = act_high(d->act);
+    float *y = d->y + pixel * d->y_pixel + channel;
+    for (int p = 0; p < pixels; p++, y += d->y_pixel)
+        for (int v = 0; v < vectors; v++)
+            store_upto(y + v * LANES, min2(high, max2(low, s[p][v])), some);
+}
+
+INLINE void sum_pixels(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some, int group,
+                       bool edge, int kw)
+{
+    switch (pixels) {
+    case 1: sum_tile(d, pixel, channel, 1, vectors, some, group, edge, kw); break;
+    case 2: sum_tile(d, pixel, channel, 2, vectors, some, group, edge, kw); break;
+    case 3: sum_tile(d, pixel, channel, 3, vectors, some, group, edge, kw); break;
+    default: sum_tile(d, pixel, channel, 4, vectors, some, group, edge, kw); break;
+    }
+}
+
+INLINE void sum_row(const cpu_group_row *d, int channel, int vectors, int some, int group, int kw)
+{
+    int reach = (d->kw - 1) * d->dilation;
+    for (int pixel = 0; pixel < d->pixels; pixel += TILE) {
+        int pixels = d->pixels - pixel < TILE ? d->pixels - pixel : TILE;
+        int first = pixel * d->stride - d->left;
+        bool edge = first < 0 || first + (pixels - 1) * d->stride + reach >= d->width;
+        if (edge)
+            sum_pixels(d, pixel, channel, pixels, vectors, some, group, true, d->kw);
+        else
+            sum_pixels(d, pixel, channel, pixels, vectors, some, group, false, kw);
+    }
+}
+
+/* A whole block; the common widths of depthwise convolutions are unrolled. */
+static void sum_block(const cpu_group_row *d)
+{
+    if (d->group == 4)
+        sum_row(d, 0, 2, LANES, 4, d->kw);
+    else if (d->group == 8)
+        sum_row(d, 0, 2, LANES, 8, d->kw);
+    else if (d->kw == 3)
+        sum_row(d, 0, 2, LANES, 1, 3);
+    else if (d->kw == 5)
+        sum_row(d, 0, 2, LANES, 1, 5);
+    else if (d->kw == 7)
+        sum_row(d, 0, 2, LANES, 1, 7);
+    else
+        sum_row(d, 0, 2, LANES, 1, d->kw);
+}
+
+/* The last channels, fewer than a block: at most `some` of one register. */
+static void sum_rest(const cpu_group_row *d, int channel, int some)
+{
+    if (d->group == 4)
+        sum_row(d, channel, 1, some, 4, d->kw);
+    else if (d->group == 8)
+        sum_row(d, channel, 1, some, 8, d->kw);
+    else
+        sum_row(d, channel, 1, some, 1, d->kw);
+}
+
+void SIMD(group_row)(const cpu_group_row *d)
+{
+    if (d->channels == 2 * LANES) {
+        sum_block(d);
+    } else {
+        if (d->channels >= LANES)
+            sum_rest(d, 0, LANES);
+        if (d->channels % LANES != 0)
+            sum_rest(d, d->channels / LANES * LANES, d->channels % LANES);
+    }
+    if (!act_is_cut(d->act))
+        SIMD(finish)(d->y, d->y_pixel, d->pixels, d->channels, NULL, NULL, 0, d->act);
+}

@@ -1,27 +1,20 @@
 /* simd_reduce.c: loops that sum or compare: matrix-vector products, pools, means, norms, softmax. See simd.h. */
 #include "simd_vec.h"
 
-/* Four outputs at a time with two sums each hide the latency of the additions; the order of summation depends on k
- * only. The activation runs over the few results at the end. */
+/* Sums of float products in double: exact products, and no rounding to speak of in the sum. Matrix-vector products and
+ * global means are the inputs of gates (squeeze-excite), whose errors a deep network amplifies most, and cost little.
+ * Four outputs at a time hide the latency of the additions; the order of summation depends on k only. */
 INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int count)
 {
-    vec even[4] = { { 0 } }, odd[4] = { { 0 } };
-    int64_t i = 0;
-    for (; i + 2 * LANES <= k; i += 2 * LANES) {
-        vec x0 = load(x + i), x1 = load(x + i + LANES);
-        for (int o = 0; o < count; o++) {
-            even[o] += load(w + o * k + i) * x0;
-            odd[o] += load(w + o * k + i + LANES) * x1;
-        }
-    }
-    for (; i < k; i += LANES) {
+    wide sum[4] = { { { 0 }, { 0 } } };
+    for (int64_t i = 0; i < k; i += LANES) {
         int some = k - i < LANES ? (int)(k - i) : LANES;
-        vec x0 = load_upto(x + i, some);
+        wide x0 = widen(load_upto(x + i, some));
         for (int o = 0; o < count; o++)
-            even[o] += load_upto(w + o * k + i, some) * x0;
+            add_product(&sum[o], widen(load_upto(w + o * k + i, some)), x0);
     }
     for (int o = 0; o < count; o++)
-        y[o] = sum_lanes(even[o] + odd[o]);
+        y[o] = (float)sum_wide_lanes(sum[o]);
 }
 
 void SIMD(gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k, strata_act act)
@@ -69,34 +62,26 @@ void SIMD(sum_rows)(float *dst, const float *const *rows, int count, int64_t n, 
 }
 
 /* Several vectors of columns at a time, so that each row's part is a whole cache line or two. */
-INLINE void column_block(float *dst, const float *x, int64_t rows, ptrdiff_t step, int vectors, bool square)
+INLINE void column_block(float *dst, const float *x, int64_t rows, ptrdiff_t step, int vectors, int some, bool square)
 {
-    vec s[4] = { { 0 } };
+    const wide one = widen(splat(1));
+    wide s[2] = { { { 0 }, { 0 } } };
     for (int64_t r = 0; r < rows; r++, x += step)
         for (int k = 0; k < vectors; k++) {
-            vec v = load(x + k * LANES);
-            s[k] += square ? v * v : v;
+            wide v = widen(load_upto(x + k * LANES, some));
+            add_product(&s[k], v, square ? v : one);
         }
     for (int k = 0; k < vectors; k++)
-        store(dst + k * LANES, s[k]);
+        store_narrow_upto(dst + k * LANES, s[k], some);
 }
 
 INLINE void columns(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n, bool square)
 {
     int64_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES)
-        column_block(dst + i, x + i, rows, step, 4, square);
-    for (; i + LANES <= n; i += LANES)
-        column_block(dst + i, x + i, rows, step, 1, square);
-    int rest = (int)(n - i);
-    if (rest != 0) {
-        vec s = { 0 };
-        for (int64_t r = 0; r < rows; r++) {
-            vec v = load_some(x + r * step + i, rest);
-            s += square ? v * v : v;
-        }
-        store_some(dst + i, s, rest);
-    }
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        column_block(dst + i, x + i, rows, step, 2, LANES, square);
+    for (; i < n; i += LANES)
+        column_block(dst + i, x + i, rows, step, 1, n - i < LANES ? (int)(n - i) : LANES, square);
 }
 
 void SIMD(column_sums)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n)

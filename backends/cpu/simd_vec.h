@@ -33,6 +33,11 @@ enum { LANES = 4 };
 
 typedef float    vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
+/* For sums that must not round: the lanes of a vec as doubles, in two vectors of the same width. */
+typedef double half_wide __attribute__((vector_size(4 * LANES)));
+typedef struct wide {
+    half_wide low, high;
+} wide;
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -128,6 +133,39 @@ INLINE float sum_lanes(vec v)
         for (int i = 0; i < half; i++)
             lane[i] += lane[i + half];
     return lane[0];
+}
+
+INLINE wide widen(vec v)
+{
+    typedef float half_vec __attribute__((vector_size(2 * LANES)));
+    half_vec half[2];
+    memcpy(half, &v, sizeof half);
+    return (wide){ __builtin_convertvector(half[0], half_wide), __builtin_convertvector(half[1], half_wide) };
+}
+
+INLINE void add_product(wide *sum, wide a, wide b)
+{
+    sum->low += a.low * b.low;
+    sum->high += a.high * b.high;
+}
+
+INLINE void store_narrow_upto(float *p, wide w, int n)
+{
+    float lane[LANES];
+    for (int i = 0; i < LANES / 2; i++) {
+        lane[i] = (float)w.low[i];
+        lane[i + LANES / 2] = (float)w.high[i];
+    }
+    store_upto(p, load(lane), n);
+}
+
+INLINE double sum_wide_lanes(wide w)
+{
+    half_wide pair = w.low + w.high;
+    double sum = 0;
+    for (int i = 0; i < LANES / 2; i++)
+        sum += pair[i];
+    return sum;
 }
 
 /* e^x, with x cut to [-87.3, 88.3] so that the result is a normal number. */

@@ -272,9 +272,14 @@ static bool contradicts(const matcher *m, bool file_is_sorted, const module **fi
 /* Whether the file lists its tensors by name, as libraries do that sort dictionaries: then order says nothing. */
 static bool is_sorted(const binding *b)
 {
-    for (int i = 1; i < b->tensor_count; i++)
-        if (strcmp(b->tensors[i - 1].full, b->tensors[i].full) > 0)
+    const char *last = "";
+    for (int i = 0; i < b->tensor_count; i++) {
+        if (!b->tensors[i].eligible)
+            continue;
+        if (strcmp(last, b->tensors[i].full) > 0)
             return false;
+        last = b->tensors[i].full;
+    }
     return true;
 }
 

@@ -38,23 +38,27 @@ static uint64_t stream_of(const char *name, uint64_t seed)
     return fnv1a64(name) ^ mix(seed + GOLDEN);
 }
 
-static inline float uniform(uint64_t z)
+/* The upper 24 bits of element i: u is this times 2^-24. */
+static inline int32_t draw(uint64_t s, size_t i)
 {
-    return (float)(int32_t)(mix(z) >> 40) * 0x1p-24f;
+    return (int32_t)(mix(s + (i + 1) * GOLDEN) >> 40);
 }
 
-/* (2u - 1) * a: uniform in -a..a. Doubling and the subtraction are exact. */
+/* (2u - 1) * a: uniform in -a..a. With k the drawn integer, 2u - 1 = (2k - 2^24) * 2^-24 exactly, and moving the
+ * power of two to a changes no bit of the product: one conversion and one multiplication do. */
 static void fill_symmetric(uint64_t s, float a, float *dst, size_t n)
 {
+    const float step = a * 0x1p-24f;
     for (size_t i = 0; i < n; i++)
-        dst[i] = (2.0f * uniform(s + (i + 1) * GOLDEN) - 1.0f) * a;
+        dst[i] = (float)(2 * draw(s, i) - (1 << 24)) * step;
 }
 
 /* low + width * u; width is 0.5 or 1, so that only the addition rounds. */
 static void fill_between(uint64_t s, float low, float width, float *dst, size_t n)
 {
+    const float step = width * 0x1p-24f;
     for (size_t i = 0; i < n; i++)
-        dst[i] = low + width * uniform(s + (i + 1) * GOLDEN);
+        dst[i] = low + (float)draw(s, i) * step;
 }
 
 static void fill_parameter(const char *name, const strata_tensor_desc *desc, uint64_t seed, double gain, float *dst)

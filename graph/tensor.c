@@ -46,7 +46,8 @@ size_t strata_bytes(const strata_tensor_desc *desc)
 strata_tensor_desc strata_desc_f32(int rank, const int64_t *dim)
 {
     strata_tensor_desc desc = { .dtype = STRATA_F32, .layout = STRATA_NCHW, .rank = rank };
-    memcpy(desc.dim, dim, (size_t)rank * sizeof *dim);
+    for (int i = 0; i < rank; i++) /* dim may be NULL for a scalar */
+        desc.dim[i] = dim[i];
     return desc;
 }
 

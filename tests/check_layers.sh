@@ -16,10 +16,10 @@ own() {
     includes "$1" | grep -E ':".*/.*"$' | grep -vE ":\"(${2:-nothing more})\"\$" | sed 's/$/ is not of its own folder/'
 }
 
-# only_in FOLDER PATTERN: <PATTERN> belongs to that folder alone (or to those, a|b).
+# only_in FOLDERS PATTERN: <PATTERN> belongs to these folders (a|b) alone.
 only_in() {
     # shellcheck disable=SC2086 # a list of folders
-    includes $sources | grep -E ":<$2>\$" | grep -vE "^($1)/" | sed "s#\$# belongs to $1#"
+    includes $sources | grep -E ":<$2>\$" | grep -vE "^($1)/" | sed "s,\$, belongs to $1,"
 }
 
 violations=$(
@@ -30,6 +30,7 @@ violations=$(
     # The scheduler sees the graph's insides, and registers what the lists of the other folders name.
     own scheduler '\.\./graph/[a-z_]+\.h|\.\./backends/backend\.h|\.\./[a-z]+/[a-z]+\.def'
     only_in scheduler 'uv\.h'
+    # bench/ times our kernels beside OpenBLAS itself.
     only_in 'backends/cpu|bench' '(cblas|openblas[a-z_]*)\.h'
     includes include/strata | grep ':"' | sed 's/$/ is not there once installed/'
     includes tools | grep -E ':<strata/(ops|nn)\.h>$' | grep -v '^tools/gen_docs\.c' |

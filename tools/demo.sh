@@ -21,8 +21,12 @@ build/tools/strata extract resnet50 examples/scene.png --random-weights 1 \
 echo
 echo "demo-out/features.npz  one array per feature; in Python: numpy.load('demo-out/features.npz')['layer1']"
 echo "demo-out/features.png  the picture and a heat map of each feature"
-python3 - demo-out/features.npz <<'END' || true
+for python in python3 /usr/bin/python3; do
+    "$python" -c 'import numpy' 2>/dev/null || continue
+    "$python" - demo-out/features.npz <<'END'
 import sys, numpy
 for name, array in numpy.load(sys.argv[1]).items():
     print(f"  {name:8} {array.dtype} {list(array.shape)}")
 END
+    break
+done

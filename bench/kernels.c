@@ -1,10 +1,10 @@
-/* Speed of the CPU kernels on the layers of well-known networks, in GFLOP/s, beside cblas_sgemm on 2048 x 2048 matrices
- * measured in the same run: that is what the machine can do, however busy it is.
+/* Speed of the CPU kernels on the layers of well-known networks, in GFLOP/s, beside cblas_sgemm on 2048 x
+ * 2048 matrices measured in the same run: that is what the machine can do, however busy it is.
  *
  *     kernels [--threads N] [--rounds N] [PATTERN]        layers whose name contains PATTERN
  *
- * Each layer is a graph of one node, compiled and run as any program is; the time is that of the node's own step,
- * the best of all rounds. Layers without multiply-adds are given in GB/s of what they read and write. */
+ * Each layer is a graph of one node, compiled and run as any program is; the time is that of the node's own
+ * step, the best of all rounds. Layers without multiply-adds are in GB/s of what they read and write. */
 #include <strata/nn.h>
 
 #include <cblas.h>
@@ -24,8 +24,8 @@ typedef struct layer {
 static strata_node *conv(strata_builder *b, strata_node *x, const layer *l)
 {
     int          pad   = l->kernel / 2;
-    strata_conv2d_attrs a = { { l->stride, l->stride }, { pad, pad, pad, pad }, { 1, 1 }, l->groups ? l->groups : 1,
-                              l->act };
+    strata_conv2d_attrs a = { .stride = { l->stride, l->stride }, .pad = { pad, pad, pad, pad },
+                              .dilation = { 1, 1 }, .groups = l->groups ? l->groups : 1, .act = l->act };
     strata_node *weight = nn_param(b, "weight", l->out, l->c / a.groups, l->kernel, l->kernel);
     strata_node *bias   = nn_param(b, "bias", l->out);
     return strata_emit(b, &strata_op_conv2d, "layer", &a, x, weight, bias);
@@ -61,7 +61,10 @@ static strata_node *layer_norm(strata_builder *b, strata_node *x, const layer *l
     return nn_layer_norm(b, x, "norm");
 }
 
-static strata_node *activation(strata_builder *b, strata_node *x, const layer *l) { return nn_act(b, x, l->act); }
+static strata_node *activation(strata_builder *b, strata_node *x, const layer *l)
+{
+    return nn_act(b, x, l->act);
+}
 
 static strata_node *scale(strata_builder *b, strata_node *x, const layer *l)
 {
@@ -145,7 +148,7 @@ static double library_rate(int threads)
     return 2.0 * N * N * N / best * 1e-9;
 }
 
-/* The best time, in milliseconds, of the last step that is not a copy: the layer's own. Negative on failure. */
+/* The best time, in milliseconds, of the last step that is not a copy: the layer's own. Negative: failure. */
 static double best_time(strata_session *s, int rounds, strata_tensor *const *in, strata_tensor *const *out,
                         strata_step_profile *step, strata_error *err)
 {
@@ -203,7 +206,8 @@ static strata_status run_layer(strata_context *ctx, const layer *l, int threads,
             printf("%-34s %-18s %9.1f us %7.1f GFLOP/s %4.0f %%\n", l->name, step.kernel, ms * 1e3,
                    2e-6 * (double)step.macs / ms, 2e-4 * (double)step.macs / ms / library);
         else
-            printf("%-34s %-18s %9.1f us %7.1f GB/s\n", l->name, step.kernel, ms * 1e3, 1e-6 * (double)step.bytes / ms);
+            printf("%-34s %-18s %9.1f us %7.1f GB/s\n", l->name, step.kernel, ms * 1e3,
+                   1e-6 * (double)step.bytes / ms);
     }
     strata_tensor_unref(x);
     strata_tensor_unref(y);
@@ -226,7 +230,11 @@ int main(int argc, char **argv)
     int         threads = 1, rounds = 50;
     const char *pattern = "";
     for (int i = 1; i < argc; i++) {
-        int *flag = strcmp(argv[i], "--threads") == 0 ? &threads : strcmp(argv[i], "--rounds") == 0 ? &rounds : NULL;
+        int *flag = NULL;
+        if (strcmp(argv[i], "--threads") == 0)
+            flag = &threads;
+        else if (strcmp(argv[i], "--rounds") == 0)
+            flag = &rounds;
         if (flag == NULL)
             pattern = argv[i];
         else if ((*flag = number(argv[++i])) < 0)

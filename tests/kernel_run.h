@@ -1,7 +1,7 @@
 /* One node of a test through one kernel of the CPU backend, without a graph or a program.
  *
- * Operands and results of a test are row-major; they are turned into the kernel's layout and back here. Whatever
- * a kernel must write begins as NaN: the result, and the workspace. */
+ * Operands and results of a test are row-major; they are turned into the kernel's layout and back here.
+ * Whatever a kernel must write begins as NaN: the result, and the workspace. */
 #ifndef STRATA_TESTS_KERNEL_RUN_H
 #define STRATA_TESTS_KERNEL_RUN_H
 
@@ -58,8 +58,8 @@ static inline void place(placed_node *p, const op_run *r, strata_layout layout)
 }
 
 /* Runs p's node by kernel k and returns its result in row-major order. */
-static inline float *run_placed(placed_node *p, const op_run *r, const strata_kernel_def *k, strata_device *device,
-                                bool in_place)
+static inline float *run_placed(placed_node *p, const op_run *r, const strata_kernel_def *k,
+                                strata_device *device, bool in_place)
 {
     strata_step  step  = { .node = &p->n, .kernel = k, .device = device };
     strata_frame frame = { 0 };
@@ -76,7 +76,7 @@ static inline float *run_placed(placed_node *p, const op_run *r, const strata_ke
     }
     int64_t count    = strata_count(&p->n.desc);
     frame.workspace  = (strata_view){ .data = nan_floats((int64_t)(step.workspace / sizeof(float))) };
-    frame.out        = (strata_view){ .desc = &p->n.desc, .data = in_place ? frame.in[0].data : nan_floats(count) };
+    frame.out = (strata_view){ .desc = &p->n.desc, .data = in_place ? frame.in[0].data : nan_floats(count) };
     assert_int_equal(k->emit(&step, &frame, &err), STRATA_OK);
 
     float *result = malloc((size_t)count * sizeof *result);

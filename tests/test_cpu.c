@@ -21,8 +21,8 @@ static void one_device(void **state)
     assert_string_equal(info.type, "cpu");
     assert_string_equal(info.unusable, "");
     assert_true(info.name[0] != 0 && info.memory > 0);
-    assert_int_equal(strata_backend_cpu.open(NULL, 1, &(strata_device_options){ .threads = 1 }, &device, &err),
-                     STRATA_NOT_FOUND);
+    strata_device_options options = { .threads = 1 };
+    assert_int_equal(strata_backend_cpu.open(NULL, 1, &options, &device, &err), STRATA_NOT_FOUND);
     strata_backend_cpu.close(open_device(2));
     strata_backend_cpu.close(NULL);
 }
@@ -79,10 +79,12 @@ static void steps_run_in_order(void **state)
     ARG(&relu, COUNT);
     op_eval(&relu);
     float *y = nan_floats(COUNT);
-    const strata_step steps[] = { { .node = &neg.n, .kernel = kernel_named("neg.flat"), .device = device },
-                                  { .node = &relu.n, .kernel = kernel_named("relu.flat"), .device = device } };
+    const strata_step steps[] = {
+        { .node = &neg.n, .kernel = kernel_named("neg.flat"), .device = device },
+        { .node = &relu.n, .kernel = kernel_named("relu.flat"), .device = device }
+    };
     strata_frame frames[2] = { { .in = { neg.view[0] }, .out = { &neg.n.desc, .data = neg.y } },
-                               { .in = { { &relu.n.desc, .data = neg.y } }, .out = { &relu.n.desc, .data = y } } };
+                               { .in = { { &relu.n.desc, .data = neg.y } }, .out = { &relu.n.desc, y } } };
     strata_error err;
     void *recording;
     double ms[2][2];
@@ -116,13 +118,14 @@ static void activations_are_accurate(void **state)
         for (int act = 0; act < STRATA_ACT_COUNT; act++) {
             (*table)->activate(y, x, STEPS, (strata_act)act);
             for (int i = 0; i < STEPS; i++) {
-                /* gelu's 1 + tanh(u) cancels in the reference itself where x is below -4: x / (1 + exp(-2u)) does not */
+                /* gelu's 1 + tanh(u) itself cancels where x is below -4; x / (1 + exp(-2u)) does not */
                 double v = (double)x[i], u = 0.79788456080286535588 * (v + 0.044715 * v * v * v);
-                double want = act == STRATA_ACT_GELU ? v / (1 + exp(-2 * u)) : strata_activate((strata_act)act, v);
-                double slack = act == STRATA_ACT_GELU ? 4e-7 * (1 + fabs(2 * u)) : 1e-6;
+                bool gelu = act == STRATA_ACT_GELU;
+                double want = gelu ? v / (1 + exp(-2 * u)) : strata_activate((strata_act)act, v);
+                double slack = gelu ? 4e-7 * (1 + fabs(2 * u)) : 1e-6;
                 if (!(fabs((double)y[i] - want) <= slack * fabs(want) + 2e-37))
-                    fail_msg("%s, %s(%.9g) is %.9g, not %.9g", (*table)->name, strata_act_name((strata_act)act), v,
-                             (double)y[i], want);
+                    fail_msg("%s, %s(%.9g) is %.9g, not %.9g", (*table)->name,
+                             strata_act_name((strata_act)act), v, (double)y[i], want);
             }
         }
 }

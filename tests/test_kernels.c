@@ -1,8 +1,8 @@
-/* Every kernel row of the CPU backend against the definition of its op, over random shapes; and against itself: the
- * same bits for any batch size, number of threads, and in place.
+/* Every kernel row of the CPU backend against the definition of its op, over random shapes; and against
+ * itself: the same bits for any batch size, number of threads, and in place.
  *
- * A case is a function that picks a shape and makes the operands. It is called with the same seed for batches of
- * 1, 2 and 7, whose first images are equal, so the results must begin with the same bits. */
+ * A case is a function that picks a shape and makes the operands. It is called with the same seed for batches
+ * of 1, 2 and 7, whose first images are equal, so the results must begin with the same bits. */
 #include "kernel_run.h"
 
 
@@ -59,7 +59,8 @@ static void bias_and_residual(op_run *r, int batch, int o)
     VALUE(r, batch, o, y.dim[2], y.dim[3]);
 }
 
-static void conv2d_of(op_run *r, int batch, const strata_conv2d_attrs *a, int c, int h, int w, int o, int kh, int kw)
+static void conv2d_of(op_run *r, int batch, const strata_conv2d_attrs *a, int c, int h, int w, int o, int kh,
+                      int kw)
 {
     op_begin(r, &strata_op_conv2d, a);
     VALUE(r, batch, c, h, w);
@@ -121,8 +122,9 @@ static void conv2d_pointwise(op_run *r, int batch)
 static void conv2d_large(op_run *r, int batch)
 {
     static const int shape[][5] = { /* channels, map, out, kernel, stride */
-        { 3, 50, 24, 7, 2 }, { 64, 40, 17, 3, 1 }, { 520, 7, 20, 3, 1 }, { 1030, 7, 140, 1, 1 }, { 24, 50, 72, 1, 1 },
-        { 130, 14, 260, 1, 2 }, { 5, 33, 65, 5, 1 }, { 256, 9, 16, 3, 1 } };
+        { 3, 50, 24, 7, 2 }, { 64, 40, 17, 3, 1 }, { 520, 7, 20, 3, 1 }, { 1030, 7, 140, 1, 1 },
+        { 24, 50, 72, 1, 1 }, { 130, 14, 260, 1, 2 }, { 5, 33, 65, 5, 1 }, { 256, 9, 16, 3, 1 }
+    };
     const int *s = shape[pick(0, sizeof shape / sizeof *shape - 1)];
     int p = s[3] / 2;
     strata_conv2d_attrs a = { { s[4], s[4] }, { p, p, p, p }, { 1, 1 }, 1, pick(0, STRATA_ACT_COUNT - 1) };
@@ -420,8 +422,8 @@ static const kernel_case cases[] = {
 
 /* ---- Checks -------------------------------------------------------------------------------------- */
 
-/* The scale of each element: for sums of products the sum of their absolute values (times the square root of their
- * number), else the larger of 1 and the element. */
+/* The scale of each element: for sums of products the sum of their absolute values (times the square root of
+ * their number), else the larger of 1 and the element. */
 static float *scales(op_run *r)
 {
     bool conv = r->n.op == &strata_op_conv2d, dense = r->n.op == &strata_op_dense;
@@ -435,8 +437,8 @@ static float *scales(op_run *r)
     }
     op_run a = *r; /* the same node of absolute values, without activation */
     a.n.attrs = a.attrs.bytes;
-    *(conv ? &((strata_conv2d_attrs *)(void *)a.attrs.bytes)->act : &((strata_dense_attrs *)(void *)a.attrs.bytes)->act) =
-        STRATA_ACT_NONE;
+    *(conv ? &((strata_conv2d_attrs *)(void *)a.attrs.bytes)->act
+           : &((strata_dense_attrs *)(void *)a.attrs.bytes)->act) = STRATA_ACT_NONE;
     int64_t k = 1;
     for (int i = 0; i < r->count; i++) {
         if (r->n.in[i] == NULL)
@@ -452,21 +454,23 @@ static float *scales(op_run *r)
     strata_view out = { .desc = &r->n.desc, .data = scale };
     assert_int_equal(r->n.op->eval(&a.n, a.view, &out), STRATA_OK);
     for (int64_t i = 0; i < count; i++)
-        scale[i] = scale[i] * sqrtf((float)k) + 0.05f * fabsf(r->y[i]); /* the latter for the rounding of the result */
+        scale[i] = scale[i] * sqrtf((float)k) + 0.05f * fabsf(r->y[i]); /* and the result's rounding */
     for (int i = 0; i < r->count; i++)
         if (r->n.in[i] != NULL)
             free(a.view[i].data);
     return scale;
 }
 
-static void check_result(const char *what, const op_run *r, const float *got, const float *scale, double tolerance)
+static void check_result(const char *what, const op_run *r, const float *got, const float *scale,
+                         double tolerance)
 {
     int64_t count = strata_count(&r->n.desc);
     char shape[128];
     for (int64_t i = 0; i < count; i++)
         if (!(fabs((double)got[i] - (double)r->y[i]) <= tolerance * (double)scale[i]))
             fail_msg("%s: %s: element %lld is %.9g, not %.9g", what,
-                     strata_shape_text(&r->n.desc, shape, sizeof shape), (long long)i, (double)got[i], (double)r->y[i]);
+                     strata_shape_text(&r->n.desc, shape, sizeof shape), (long long)i, (double)got[i],
+                     (double)r->y[i]);
 }
 
 static void check_bits(const char *what, const op_run *r, const float *got, const float *want)
@@ -485,10 +489,10 @@ static void end_case(op_run *r)
     op_end(r);
 }
 
-/* One kernel, in one layout, with one table of inner loops: all batches and thread counts. `largest` is the case in the
- * largest batch, evaluated; its first result by the kernel is what all others must begin like. */
-static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const op_run *largest, const float *scale,
-                         const strata_kernel_def *k, strata_layout layout, int table)
+/* One kernel, in one layout, with one table of inner loops: all batches and thread counts. `largest` is the
+ * case in the largest batch, evaluated; its first result by the kernel is what all others must begin like. */
+static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const op_run *largest,
+                         const float *scale, const strata_kernel_def *k, strata_layout layout, int table)
 {
     float *first = NULL;
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {

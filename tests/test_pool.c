@@ -1,5 +1,5 @@
-/* The thread pool: every item once, whatever the number of threads, callers and jobs. Meant to be run under the thread
- * sanitizer too: items add to plain memory of their own, and callers read it when the job is done. */
+/* The thread pool: every item once, whatever the number of threads, callers and jobs. Meant to be run under
+ * the thread sanitizer too: items add to plain memory of their own, read by callers after the job. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -158,8 +158,9 @@ static void workers_take_part(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_item_once), cmocka_unit_test(many_callers), cmocka_unit_test(create_and_destroy),
-        cmocka_unit_test(sleepers_wake),   cmocka_unit_test(workers_take_part),
+        cmocka_unit_test(every_item_once),    cmocka_unit_test(many_callers),
+        cmocka_unit_test(create_and_destroy), cmocka_unit_test(sleepers_wake),
+        cmocka_unit_test(workers_take_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,14 +4,14 @@
 #include <limits.h>
 #include <string.h>
 
-enum { ITEMS_WANTED = 8 }; /* in an image: enough to share between a few threads, without splitting small layers */
+enum { ITEMS_WANTED = 8 }; /* in an image: for a few threads to share, without splitting small layers */
 
 cpu_conv cpu_conv_of(const strata_node *n)
 {
     const int64_t *x = n->in[CONV_X]->desc.dim, *w = n->in[CONV_WEIGHT]->desc.dim, *y = n->desc.dim;
     bool maps = n->desc.rank == 4;
-    cpu_conv c = { .images = y[0], .h = 1, .w = 1, .c = (int)x[1], .oh = 1, .ow = 1, .o = (int)y[1], .kh = 1, .kw = 1,
-                   .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+    cpu_conv c = { .images = y[0], .h = 1, .w = 1, .c = (int)x[1], .oh = 1, .ow = 1, .o = (int)y[1],
+                   .kh = 1, .kw = 1, .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
     if (maps) {
         c.h = (int)x[2];
         c.w = (int)x[3];
@@ -69,8 +69,8 @@ bool cpu_conv_fits(const strata_node *n)
 
 bool cpu_conv_is_pointwise(const cpu_conv *c)
 {
-    return c->taps == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->groups == 1 && c->oh == c->h && c->ow == c->w &&
-           c->top == 0 && c->left == 0;
+    return c->taps == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->groups == 1 && c->oh == c->h &&
+           c->ow == c->w && c->top == 0 && c->left == 0;
 }
 
 cpu_cut cpu_cut_conv(const cpu_conv *c, int64_t most, int unit)
@@ -103,8 +103,8 @@ cpu_cut_item cpu_cut_at(const cpu_conv *c, const cpu_cut *cut, int64_t item)
     return at;
 }
 
-/* Neighbouring taps are neighbours in memory when all channels are taken and nothing is dilated; then the taps inside
- * the map are a single run. */
+/* Neighbouring taps are neighbours in memory when all channels are taken and nothing is dilated; then the
+ * taps inside the map are a single run. */
 void cpu_gather_row(const cpu_conv *c, const float *row, int column, float *dst)
 {
     size_t run = (size_t)c->cg * sizeof *dst;
@@ -112,7 +112,8 @@ void cpu_gather_row(const cpu_conv *c, const float *row, int column, float *dst)
         int from = column < 0 ? (int)cpu_min(c->kw, -column) : 0;
         int to = (int)cpu_max(from, cpu_min(c->kw, c->w - column));
         memset(dst, 0, (size_t)from * run);
-        memcpy(dst + (size_t)from * (size_t)c->cg, row + (int64_t)(column + from) * c->c, (size_t)(to - from) * run);
+        memcpy(dst + (size_t)from * (size_t)c->cg, row + (int64_t)(column + from) * c->c,
+               (size_t)(to - from) * run);
         memset(dst + (size_t)to * (size_t)c->cg, 0, (size_t)(c->kw - to) * run);
         return;
     }

@@ -1,5 +1,5 @@
-/* conv.h: the geometry that the kernels of conv2d and dense share. A dense layer over [N,C,H,W] or [N,C] is a 1x1
- * convolution, so both ops become a cpu_conv and use the same code.
+/* conv.h: the geometry that the kernels of conv2d and dense share. A dense layer over [N,C,H,W] or [N,C] is a
+ * 1x1 convolution, so both ops become a cpu_conv and use the same code.
  */
 #ifndef STRATA_CPU_CONV_H
 #define STRATA_CPU_CONV_H
@@ -29,7 +29,8 @@ bool cpu_conv_is_pointwise(const cpu_conv *c);
 static inline int64_t cpu_conv_x_image(const cpu_conv *c) { return (int64_t)c->h * c->w * c->c; }
 static inline int64_t cpu_conv_y_image(const cpu_conv *c) { return (int64_t)c->oh * c->ow * c->o; }
 
-/* The result's pixels cut into bands of equal length (but for the last) and its channels, within each group, into ranges. */
+/* The result's pixels cut into bands of equal length (but for the last) and its channels, within each group,
+ * into ranges. */
 typedef struct cpu_cut {
     int     band, bands;   /* pixels in a band */
     int     range, ranges; /* channels in a range */
@@ -41,12 +42,13 @@ typedef struct cpu_cut_item {
     int     pixel, pixels, group, channel, channels; /* channel counts within the group */
 } cpu_cut_item;
 
-/* Bands of at most `most` pixels; then ranges, of a multiple of `unit` channels, until an image has enough items
- * to keep several threads busy. Depends on the geometry of one image only. */
+/* Bands of at most `most` pixels; then ranges, of a multiple of `unit` channels, until an image has enough
+ * items to keep several threads busy. Depends on the geometry of one image only. */
 cpu_cut      cpu_cut_conv(const cpu_conv *c, int64_t most, int unit);
 cpu_cut_item cpu_cut_at(const cpu_conv *c, const cpu_cut *cut, int64_t item);
 
-/* One row of taps of one pixel, the first in `column` of the map's row: kw * cg floats, zeros outside the map. */
+/* One row of taps of one pixel, the first in `column` of the map's row: kw * cg floats, zeros outside the
+ * map. */
 void cpu_gather_row(const cpu_conv *c, const float *row, int column, float *dst);
 
 /* Row p of `dst` gets the k inputs of pixel first + p in the order [kh][kw][cg], zeros outside the map. x is

@@ -1,4 +1,5 @@
-/* cpu.c: the CPU as a backend: its device, buffers and recordings. Kernels are in k_*.c, listed in kernels.def. */
+/* cpu.c: the CPU as a backend: its device, buffers and recordings. Kernels are in k_*.c, listed in
+ * kernels.def. */
 #include "cpu.h"
 #include "gemm.h"
 
@@ -32,7 +33,8 @@ strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
 {
     s->state = alloc_aligned(STATE_ALIGNMENT, bytes);
     if (s->state == NULL)
-        return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name, bytes);
+        return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name,
+                           bytes);
     s->state_bytes = bytes;
     return STRATA_OK;
 }
@@ -47,11 +49,6 @@ void cpu_release_state(strata_step *s)
 cpu_map cpu_map_of(const strata_tensor_desc *d)
 {
     return (cpu_map){ d->dim[0], d->rank == 4 ? d->dim[2] * d->dim[3] : 1, d->dim[1] };
-}
-
-bool cpu_channels_last(const strata_tensor_desc *d)
-{
-    return d->rank == 2 || (d->rank == 4 && (d->layout == STRATA_NHWC || d->dim[2] * d->dim[3] == 1));
 }
 
 /* ---- Devices ---------------------------------------------------------------------------------- */
@@ -164,7 +161,8 @@ static bool inside(const strata_buffer *buf, size_t at, size_t n)
 static strata_status write_buffer(strata_buffer *dst, size_t at, const void *src, size_t n, strata_error *err)
 {
     if (!inside(dst, at, n))
-        return strata_fail(err, STRATA_INVALID, "cpu: write of %zu bytes at %zu past the end of a buffer of %zu", n, at,
+        return strata_fail(err, STRATA_INVALID,
+                           "cpu: write of %zu bytes at %zu past the end of a buffer of %zu", n, at,
                            dst->size);
     memcpy((char *)dst->bytes + at, src, n);
     return STRATA_OK;
@@ -173,16 +171,16 @@ static strata_status write_buffer(strata_buffer *dst, size_t at, const void *src
 static strata_status read_buffer(const strata_buffer *src, size_t at, void *dst, size_t n, strata_error *err)
 {
     if (!inside(src, at, n))
-        return strata_fail(err, STRATA_INVALID, "cpu: read of %zu bytes at %zu past the end of a buffer of %zu", n, at,
-                           src->size);
+        return strata_fail(err, STRATA_INVALID,
+                           "cpu: read of %zu bytes at %zu past the end of a buffer of %zu", n, at, src->size);
     memcpy(dst, (const char *)src->bytes + at, n);
     return STRATA_OK;
 }
 
 /* ---- Recordings --------------------------------------------------------------------------------- */
 
-static strata_status record(strata_device *dev, const strata_step *steps, strata_frame *frames, int count, void **out,
-                            strata_error *err)
+static strata_status record(strata_device *dev, const strata_step *steps, strata_frame *frames, int count,
+                            void **out, strata_error *err)
 {
     (void)dev;
     *out = NULL;

@@ -1,10 +1,11 @@
-/* cpu.h: what the files of the CPU backend share: the device, and the helpers that its kernels are built from.
+/* cpu.h: what the files of the CPU backend share: the device, and the helpers that its kernels are built
+ * from.
  *
  * Rank-4 values lie as NHWC wherever a kernel has a choice: every channel loop is then contiguous, a 1x1
  * convolution is a plain matrix product, and concat, squeeze-excite and layer norm become loops over rows.
  *
- * Results are the same bits for any batch size and any number of threads: kernels cut their work into items by the
- * geometry of one image only, and every sum is taken in an order that depends on nothing else.
+ * Results are the same bits for any batch size and any number of threads: kernels cut their work into items
+ * by the geometry of one image only, and every sum is taken in an order that depends on nothing else.
  */
 #ifndef STRATA_CPU_H
 #define STRATA_CPU_H
@@ -51,16 +52,15 @@ static inline size_t cpu_round64(size_t n) { return (n + 63) & ~(size_t)63; }
 strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err);
 void          cpu_release_state(strata_step *s);
 
-/* Work on rows of the innermost dimension: images, rows and channels of a value in the order they lie. A rank-2
- * value counts as maps of one pixel. */
+/* Work on rows of the innermost dimension: images, rows and channels of a value in the order they lie. A
+ * rank-2 value counts as maps of one pixel. */
 typedef struct cpu_map {
     int64_t images, pixels, channels;
 } cpu_map;
 cpu_map cpu_map_of(const strata_tensor_desc *d);
-/* Whether the value lies as [image][pixel][channel]: NHWC, or rank 2, or maps of one pixel. */
-bool cpu_channels_last(const strata_tensor_desc *d);
 
-/* Cuts `total` units of `cost` elements each into items of about `target` elements: how many units an item has. */
+/* Cuts `total` units of `cost` elements each into items of about `target` elements: how many units an item
+ * has. */
 static inline int64_t cpu_units_per_item(int64_t total, int64_t cost, int64_t target)
 {
     return cpu_max(1, cpu_min(total, target / cpu_max(1, cost)));

@@ -3,9 +3,10 @@
  *     Y[p][o] = act(bias[o] + sum over k of X[p][k] W[k][o] + residual[p][o])
  *
  * with a row of X per pixel: the pixel's channels themselves where the kernel is 1x1 (pointwise), else the
- * channels of all its taps, gathered for a band of pixels at a time (im2col; Chellapilla et al., "High Performance
- * Convolutional Neural Networks for Document Processing", 2006). The rest of the formula is applied to the band while it
- * is in the cache. A band is long, for the library packs all weights again in every call.
+ * channels of all its taps, gathered for a band of pixels at a time (im2col; Chellapilla et al., "High
+ * Performance Convolutional Neural Networks for Document Processing", 2006). The rest of the formula is
+ * applied to the band while it is in the cache. A band is long, for the library packs all weights again in
+ * every call.
  *
  * On maps of one pixel the product is a matrix-vector product: there we read the weights once, as they lie.
  */
@@ -54,8 +55,8 @@ static void finish(const product_job *job, const cpu_cut_item *at, float *y)
 static float *result_at(const product_job *job, const cpu_cut_item *at)
 {
     const cpu_conv *c = &job->conv;
-    return job->frame->out.data + at->image * cpu_conv_y_image(c) + (int64_t)at->pixel * c->o + at->group * c->og +
-           at->channel;
+    return job->frame->out.data + at->image * cpu_conv_y_image(c) + (int64_t)at->pixel * c->o +
+           at->group * c->og + at->channel;
 }
 
 /* ---- 1x1 ---------------------------------------------------------------------------------------- */
@@ -159,8 +160,8 @@ static void gemv_item(void *arg, int item, int slot)
     const float *bias = in[CONV_BIAS].data != NULL ? in[CONV_BIAS].data + first : NULL;
     for (; image < end; image++)
         job->step->device->simd->gemv(job->frame->out.data + image * c->o + first,
-                                      in[CONV_WEIGHT].data + first * c->c, in[CONV_X].data + image * c->c, bias,
-                                      outputs, c->c, c->act);
+                                      in[CONV_WEIGHT].data + first * c->c, in[CONV_X].data + image * c->c,
+                                      bias, outputs, c->c, c->act);
 }
 
 static strata_status gemv_emit(const strata_step *s, const strata_frame *f, strata_error *err)
@@ -173,7 +174,8 @@ static strata_status gemv_emit(const strata_step *s, const strata_frame *f, stra
 }
 
 const strata_kernel_def cpu_kernel_conv2d_gemv = {
-    .name = "conv2d.gemv", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = gemv_accepts, .emit = gemv_emit };
+    .name = "conv2d.gemv", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = gemv_accepts,
+    .emit = gemv_emit };
 
 const strata_kernel_def cpu_kernel_conv2d_pointwise = {
     .name = "conv2d.pointwise", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = pointwise_accepts,
@@ -184,7 +186,8 @@ const strata_kernel_def cpu_kernel_conv2d_im2col = {
     .prepare = im2col_prepare, .release = cpu_release_state, .emit = im2col_emit };
 
 const strata_kernel_def cpu_kernel_dense_gemv = {
-    .name = "dense.gemv", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = gemv_accepts, .emit = gemv_emit };
+    .name = "dense.gemv", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = gemv_accepts,
+    .emit = gemv_emit };
 
 const strata_kernel_def cpu_kernel_dense_gemm = {
     .name = "dense.gemm", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = pointwise_accepts,

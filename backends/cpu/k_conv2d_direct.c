@@ -1,13 +1,15 @@
-/* k_conv2d_direct.c: convolutions and dense layers by our own tiles, where the processor has fused multiply-add.
+/* k_conv2d_direct.c: convolutions and dense layers by our own tiles, where the processor has fused
+ * multiply-add.
  *
  *     Y[p][o] = act(bias[o] + sum over taps t, channels k of X[p + t][k] W[t][k][o] + residual[p][o])
  *
- * The weights are packed once in panels of as many columns as a tile has. A tile reads x where it lies: for each of
- * its six pixels and each tap it has a pointer to the tap's channels, or to zeros outside the map, so nothing is copied
- * and a 1x1, a strided and a dilated convolution are the same loop.
+ * The weights are packed once in panels of as many columns as a tile has. A tile reads x where it lies: for
+ * each of its six pixels and each tap it has a pointer to the tap's channels, or to zeros outside the map, so
+ * nothing is copied and a 1x1, a strided and a dilated convolution are the same loop.
  *
- * Where taps have few channels, as in the first layer of a network, a whole row of taps is taken as one: its channels
- * are neighbours in memory. Only rows that hang over the left or right edge of the map are gathered first.
+ * Where taps have few channels, as in the first layer of a network, a whole row of taps is taken as one: its
+ * channels are neighbours in memory. Only rows that hang over the left or right edge of the map are gathered
+ * first.
  *
  * A band of pixels is short enough to stay in the second cache while the panels go by. A panel is applied in
  * chunks that stay in the first cache while the band's tiles go by; between chunks a tile's sums rest in y.
@@ -31,10 +33,11 @@ typedef struct direct_plan {
     int      block, panels;              /* columns of a panel; panels of a group */
     int      taps, channels;
     int      chunk_taps, chunk_channels; /* of weights at a time: some taps whole, or a part of one */
-    size_t   pointer_bytes, slot_bytes;  /* in the workspace of a thread: pointers, then gathered rows of taps */
+    size_t pointer_bytes, slot_bytes; /* in the workspace of a thread: pointers, then gathered rows of taps */
 } direct_plan;
 
-/* The state: [group][panel][k][block] of weights, [group][panel][block] of bias, then zeros for taps outside the map. */
+/* The state: [group][panel][k][block] of weights, [group][panel][block] of bias, then zeros for taps outside
+ * the map. */
 typedef struct direct_job {
     const strata_step  *step;
     const strata_frame *frame;
@@ -131,7 +134,8 @@ static void point_at_tap_rows(const direct_job *job, const float *x, int y, int 
 {
     const cpu_conv *c = &job->plan.conv;
     bool whole = column >= 0 && column + c->kw <= c->w;
-    for (int ty = 0; ty < c->kh; ty++, y += c->dilation[0], tap += CPU_TILE_ROWS, gathered += job->plan.channels) {
+    for (int ty = 0; ty < c->kh;
+         ty++, y += c->dilation[0], tap += CPU_TILE_ROWS, gathered += job->plan.channels) {
         const float *row = x + (int64_t)y * c->w * c->c;
         if (y < 0 || y >= c->h) {
             *tap = job->zeros;
@@ -145,8 +149,8 @@ static void point_at_tap_rows(const direct_job *job, const float *x, int y, int 
 }
 
 /* pointers[tile][tap][CPU_TILE_ROWS] for the pixels of an item; gathered[pixel][k] is used where needed. */
-static void point_at_band(const direct_job *job, const cpu_cut_item *at, const float *x, const float **pointers,
-                          float *gathered)
+static void point_at_band(const direct_job *job, const cpu_cut_item *at, const float *x,
+                          const float **pointers, float *gathered)
 {
     const direct_plan *p = &job->plan;
     const cpu_conv *c = &p->conv;
@@ -156,7 +160,8 @@ static void point_at_band(const direct_job *job, const cpu_cut_item *at, const f
         for (; pixel < next; pixel++) {
             int y = oy * c->stride[0] - c->top, column = ox * c->stride[1] - c->left;
             if (p->row_taps)
-                point_at_tap_rows(job, x, y, column, pointers + (pixel - first), gathered + (int64_t)pixel * c->k);
+                point_at_tap_rows(job, x, y, column, pointers + (pixel - first),
+                                  gathered + (int64_t)pixel * c->k);
             else
                 point_at_taps(job, x, y, column, pointers + (pixel - first));
             if (++ox == c->ow) {
@@ -169,10 +174,10 @@ static void point_at_band(const direct_job *job, const cpu_cut_item *at, const f
 
 /* ---- Products -------------------------------------------------------------------------------------- */
 
-/* The panel's weights chunk by chunk, each over all tiles of the band. Panels follow each other in memory, so what
- * follows a chunk is what will be wanted next. */
-static void apply_panel(const direct_job *job, cpu_tiles *t, const float *const *pointers, const float *weight,
-                        const float *bias, const float *residual)
+/* The panel's weights chunk by chunk, each over all tiles of the band. Panels follow each other in memory, so
+ * what follows a chunk is what will be wanted next. */
+static void apply_panel(const direct_job *job, cpu_tiles *t, const float *const *pointers,
+                        const float *weight, const float *bias, const float *residual)
 {
     const direct_plan *p = &job->plan;
     for (int tap = 0; tap < p->taps; tap += p->chunk_taps)
@@ -227,9 +232,9 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 }
 
 const strata_kernel_def cpu_kernel_conv2d_direct = {
-    .name = "conv2d.direct", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = accepts, .prepare = prepare,
-    .release = cpu_release_state, .emit = emit };
+    .name = "conv2d.direct", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = accepts,
+    .prepare = prepare, .release = cpu_release_state, .emit = emit };
 
 const strata_kernel_def cpu_kernel_dense_direct = {
-    .name = "dense.direct", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = accepts, .prepare = prepare,
-    .release = cpu_release_state, .emit = emit };
+    .name = "dense.direct", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = accepts,
+    .prepare = prepare, .release = cpu_release_state, .emit = emit };

@@ -1,5 +1,5 @@
-/* k_elementwise.c: element i of the result from element i of the operands: activations, scalar forms, neg, rsqrt,
- * sums and products with broadcasting, partial_add.
+/* k_elementwise.c: element i of the result from element i of the operands: activations, scalar forms, neg,
+ * rsqrt, sums and products with broadcasting, partial_add.
  */
 #include "loops.h"
 
@@ -98,12 +98,12 @@ static strata_status mul_scalar_emit(const strata_step *s, const strata_frame *f
 }
 
 const strata_kernel_def cpu_kernel_neg = {
-    .name = "neg.flat", .op = &strata_op_neg, .layouts = CPU_ANY_LAYOUT, .in_place = true, .accepts = not_constant,
-    .emit = neg_emit };
+    .name = "neg.flat", .op = &strata_op_neg, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .accepts = not_constant, .emit = neg_emit };
 
 const strata_kernel_def cpu_kernel_rsqrt = {
-    .name = "rsqrt.flat", .op = &strata_op_rsqrt, .layouts = CPU_ANY_LAYOUT, .in_place = true, .accepts = not_constant,
-    .emit = rsqrt_emit };
+    .name = "rsqrt.flat", .op = &strata_op_rsqrt, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .accepts = not_constant, .emit = rsqrt_emit };
 
 const strata_kernel_def cpu_kernel_add_scalar = {
     .name = "add_scalar.flat", .op = &strata_op_add_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = true,
@@ -167,8 +167,8 @@ static strata_status run_binary(const strata_step *s, const strata_frame *f, cpu
     cpu_steps(d, step[0]);
     cpu_broadcast_steps(f->in[0].desc, d, step[1]);
     cpu_broadcast_steps(f->in[1].desc, d, step[2]);
-    binary_job job = { .simd = s->device->simd, .dst = f->out.data, .x = f->in[0].data, .y = f->in[1].data, .op = op,
-                       .act = (strata_act)a->act };
+    binary_job job = { .simd = s->device->simd, .dst = f->out.data, .x = f->in[0].data, .y = f->in[1].data,
+                       .op = op, .act = (strata_act)a->act };
     cpu_loops_init(&job.loops, d->rank, d->dim, 3, (const int64_t(*)[STRATA_MAX_RANK])step);
     cpu_parallel(s, job.loops.items, binary_item, &job);
     return STRATA_OK;

@@ -1,8 +1,11 @@
 /* k_groups.c: convolutions in groups of one channel (depthwise), or of four or eight (ResNeXt).
  *
- *     y[p][o] = act(bias[o] + sum over taps t and i < group of w[o][i][t] x[p + t][first channel of o's group + i])
+ *     y[p][o] = act(bias[o] + sum over taps t and i < group of w[o][i][t] x[p + t][first + i])
  *
- * Items are a block of channels in a band of rows; going down the rows of one block keeps its taps in the first cache.
+ * where first is the first channel of o's group.
+ *
+ * Items are a block of channels in a band of rows: going down the rows of one block keeps its taps in
+ * the first cache.
  */
 #include "conv.h"
 
@@ -70,11 +73,11 @@ static void groups_item(void *arg, int item, int slot)
     const float *x = job->frame->in[CONV_X].data + image * cpu_conv_x_image(c) + channel;
     float *y = job->frame->out.data + image * cpu_conv_y_image(c) + channel;
 
-    cpu_group_row d = {
-        .x_row = (ptrdiff_t)c->dilation[0] * c->w * c->c, .x_pixel = c->c, .width = c->w,
-        .bias = packed + job->blocks * c->k * simd->block + channel, .y_pixel = c->c, .pixels = c->ow,
-        .channels = (int)cpu_min(simd->block, c->c - channel), .group = c->cg, .kw = c->kw, .stride = c->stride[1],
-        .dilation = c->dilation[1], .left = c->left, .act = c->act };
+    cpu_group_row d = { .x_row = (ptrdiff_t)c->dilation[0] * c->w * c->c, .x_pixel = c->c, .width = c->w,
+                        .bias = packed + job->blocks * c->k * simd->block + channel, .y_pixel = c->c,
+                        .pixels = c->ow, .channels = (int)cpu_min(simd->block, c->c - channel),
+                        .group = c->cg, .kw = c->kw, .stride = c->stride[1], .dilation = c->dilation[1],
+                        .left = c->left, .act = c->act };
     for (int64_t oy = first; oy < cpu_min(first + job->rows, c->oh); oy++) {
         int64_t top = oy * c->stride[0] - c->top; /* the first tap row; only those in 0..h-1 count */
         int64_t from = top < 0 ? cpu_min(c->kh, cpu_ceil_div(-top, c->dilation[0])) : 0;

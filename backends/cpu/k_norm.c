@@ -43,8 +43,10 @@ static strata_status batch_norm_prepare(strata_step *s, strata_error *err)
     const strata_batch_norm_attrs *a = n->attrs;
     STRATA_TRY(cpu_alloc_state(s, 2 * channels * sizeof(float), err));
     float *scale = s->state, *shift = scale + channels;
-    const float *gamma = strata_tensor_data(n->in[GAMMA]->data), *beta = strata_tensor_data(n->in[BETA]->data);
-    const float *mean = strata_tensor_data(n->in[MEAN]->data), *variance = strata_tensor_data(n->in[VARIANCE]->data);
+    const float *gamma = strata_tensor_data(n->in[GAMMA]->data);
+    const float *beta = strata_tensor_data(n->in[BETA]->data);
+    const float *mean = strata_tensor_data(n->in[MEAN]->data);
+    const float *variance = strata_tensor_data(n->in[VARIANCE]->data);
     for (size_t c = 0; c < channels; c++) {
         double by = gamma[c] / sqrt((double)variance[c] + a->epsilon);
         scale[c] = (float)by;
@@ -61,8 +63,8 @@ static void batch_norm_item(void *arg, int item, int slot)
     int64_t first = item * job->rows_per_item, rows = cpu_min(job->rows_per_item, job->rows - first);
     const float *scale = job->step->state;
     job->step->device->simd->affine(job->frame->out.data + first * job->channels,
-                                    job->frame->in[X].data + first * job->channels, rows, job->channels, scale,
-                                    scale + job->channels);
+                                    job->frame->in[X].data + first * job->channels, rows, job->channels,
+                                    scale, scale + job->channels);
 }
 
 static strata_status batch_norm_emit(const strata_step *s, const strata_frame *f, strata_error *err)
@@ -87,8 +89,9 @@ static void layer_norm_item(void *arg, int item, int slot)
     const strata_view *in = job->frame->in;
     int64_t first = item * job->rows_per_item, end = cpu_min(first + job->rows_per_item, job->rows);
     for (int64_t r = first; r < end; r++)
-        job->step->device->simd->normalize(job->frame->out.data + r * job->channels, in[X].data + r * job->channels,
-                                           job->channels, (float)a->epsilon, in[GAMMA].data, in[BETA].data);
+        job->step->device->simd->normalize(job->frame->out.data + r * job->channels,
+                                           in[X].data + r * job->channels, job->channels, (float)a->epsilon,
+                                           in[GAMMA].data, in[BETA].data);
 }
 
 static strata_status layer_norm_emit(const strata_step *s, const strata_frame *f, strata_error *err)
@@ -102,7 +105,7 @@ const strata_kernel_def cpu_kernel_layer_norm = {
     .name = "layer_norm.rows", .op = &strata_op_layer_norm, .layouts = CPU_NHWC, .in_place = true,
     .accepts = takes_rows, .emit = layer_norm_emit };
 
-/* ---- grn: g[c] = sqrt(sum over pixels of x^2); y = x (1 + gamma g / (mean of g + epsilon)) + beta ------- */
+/* ---- grn: g[c] = sqrt(sum over pixels of x^2); y = x (1 + gamma g / (mean of g + epsilon)) + beta ---- */
 
 enum { GRN_CHUNK = 256 }; /* pixels whose squares are summed in one item */
 
@@ -120,9 +123,8 @@ static void grn_sum_item(void *arg, int item, int slot)
     const grn_job *job = arg;
     int64_t image = item / job->chunks, first = item % job->chunks * GRN_CHUNK, channels = job->map.channels;
     int64_t rows = cpu_min(GRN_CHUNK, job->map.pixels - first);
-    job->step->device->simd->column_squares(job->sums + item * channels,
-                                            job->frame->in[X].data + (image * job->map.pixels + first) * channels, rows,
-                                            channels, channels);
+    const float *x = job->frame->in[X].data + (image * job->map.pixels + first) * channels;
+    job->step->device->simd->column_squares(job->sums + item * channels, x, rows, channels, channels);
 }
 
 static void grn_scale(const grn_job *job, int64_t image)

@@ -1,7 +1,7 @@
 /* k_pool.c: max_pool, avg_pool and global_avg_pool.
  *
- * A result pixel is the maximum or the mean of rows of channels: those of the pixels in its window. Windows are
- * collected as pointers and reduced in registers, whatever their size.
+ * A result pixel is the maximum or the mean of rows of channels: those of the pixels in its window. Windows
+ * are collected as pointers and reduced in registers, whatever their size.
  */
 #include "cpu.h"
 
@@ -25,7 +25,8 @@ typedef struct pool_job {
 static bool window_accepts(const strata_node *n)
 {
     const strata_pool_attrs *a = n->attrs;
-    return n->desc.rank == 4 && !strata_node_is_constant(n->in[0]) && (int64_t)a->kernel[0] * a->kernel[1] <= 1 << 16;
+    return n->desc.rank == 4 && !strata_node_is_constant(n->in[0]) &&
+           (int64_t)a->kernel[0] * a->kernel[1] <= 1 << 16;
 }
 
 static size_t pointer_bytes(const strata_pool_attrs *a)
@@ -153,5 +154,5 @@ static strata_status global_emit(const strata_step *s, const strata_frame *f, st
 }
 
 const strata_kernel_def cpu_kernel_global_avg_pool = {
-    .name = "global_avg_pool.rows", .op = &strata_op_global_avg_pool, .layouts = CPU_NHWC, .accepts = global_accepts,
-    .prepare = global_prepare, .emit = global_emit };
+    .name = "global_avg_pool.rows", .op = &strata_op_global_avg_pool, .layouts = CPU_NHWC,
+    .accepts = global_accepts, .prepare = global_prepare, .emit = global_emit };

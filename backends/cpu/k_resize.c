@@ -50,7 +50,8 @@ static void nearest_row(const resize_job *job, const float *x, int64_t oy, float
 static void bilinear_row(const resize_job *job, const float *x, int64_t oy, float *y)
 {
     taps v = taps_of(job, 0, oy);
-    const float *low = x + v.low * job->in[1] * job->channels, *high = x + v.high * job->in[1] * job->channels;
+    const float *low = x + v.low * job->in[1] * job->channels,
+                *high = x + v.high * job->in[1] * job->channels;
     for (int64_t ox = 0; ox < job->out[1]; ox++, y += job->channels) {
         taps u = taps_of(job, 1, ox);
         int64_t left = u.low * job->channels, right = u.high * job->channels;
@@ -86,8 +87,8 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 {
     (void)err;
     const int64_t *x = f->in[0].desc->dim, *y = f->out.desc->dim;
-    resize_job job = { .step = s, .frame = f, .attrs = *(const strata_resize_attrs *)s->node->attrs, .channels = x[1],
-                       .in = { x[2], x[3] }, .out = { y[2], y[3] } };
+    resize_job job = { .step = s, .frame = f, .attrs = *(const strata_resize_attrs *)s->node->attrs,
+                       .channels = x[1], .in = { x[2], x[3] }, .out = { y[2], y[3] } };
     job.rows = cpu_units_per_item(y[2], y[3] * y[1], ITEM_ELEMENTS);
     job.bands = cpu_ceil_div(y[2], job.rows);
     cpu_parallel(s, y[0] * job.bands, resize_item, &job);

@@ -1,8 +1,9 @@
 /* k_shape.c: ops that move elements and change none: reshape, transpose, slice, concat, pad, copy.
  *
- * Each is one or a few copies of a box of elements whose steps differ in source and result, so all of them are a
- * call of cpu_copy_nest with the right steps. copy turns layouts into each other: dimensions keep their logical order,
- * only the steps differ. reshape and transpose speak of row-major order and take rank-4 values in NCHW only.
+ * Each is one or a few copies of a box of elements whose steps differ in source and result, so all of them
+ * are a call of cpu_copy_nest with the right steps. copy turns layouts into each other: dimensions keep their
+ * logical order, only the steps differ. reshape and transpose speak of row-major order and take rank-4 values
+ * in NCHW only.
  */
 #include "loops.h"
 
@@ -13,7 +14,7 @@ enum { CPU_NCHW = 1 << STRATA_NCHW };
 static strata_status reshape_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;
-    int64_t step[STRATA_MAX_RANK]; /* both sides are row-major: the shape they have in common is the result's */
+    int64_t step[STRATA_MAX_RANK]; /* of the result's shape: both sides are the same row-major bytes */
     cpu_steps(f->out.desc, step);
     if (f->out.data != f->in[0].data)
         cpu_copy_nest(s, f->out.desc->rank, f->out.desc->dim, f->out.data, step, f->in[0].data, step);
@@ -21,7 +22,8 @@ static strata_status reshape_emit(const strata_step *s, const strata_frame *f, s
 }
 
 const strata_kernel_def cpu_kernel_reshape = {
-    .name = "reshape.copy", .op = &strata_op_reshape, .layouts = CPU_NCHW, .in_place = true, .emit = reshape_emit };
+    .name = "reshape.copy", .op = &strata_op_reshape, .layouts = CPU_NCHW, .in_place = true,
+    .emit = reshape_emit };
 
 static strata_status transpose_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
@@ -46,7 +48,8 @@ static strata_status slice_emit(const strata_step *s, const strata_frame *f, str
     int64_t out[STRATA_MAX_RANK], in[STRATA_MAX_RANK];
     cpu_steps(f->out.desc, out);
     cpu_steps(f->in[0].desc, in);
-    cpu_copy_nest(s, f->out.desc->rank, f->out.desc->dim, f->out.data, out, f->in[0].data + a->begin * in[a->axis], in);
+    cpu_copy_nest(s, f->out.desc->rank, f->out.desc->dim, f->out.data, out,
+                  f->in[0].data + a->begin * in[a->axis], in);
     return STRATA_OK;
 }
 
@@ -72,8 +75,9 @@ static strata_status concat_emit(const strata_step *s, const strata_frame *f, st
 const strata_kernel_def cpu_kernel_concat = {
     .name = "concat.copy", .op = &strata_op_concat, .layouts = CPU_ANY_LAYOUT, .emit = concat_emit };
 
-/* Zeros: a source of one float that every element reads. The border is a slab on each side of each dimension: within
- * the pads of the dimensions before it, along the whole of those after it, so that nothing is written twice. */
+/* Zeros: a source of one float that every element reads. The border is a slab on each side of each dimension:
+ * within the pads of the dimensions before it, along the whole of those after it, so that nothing is written
+ * twice. */
 static strata_status pad_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;

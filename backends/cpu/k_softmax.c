@@ -1,8 +1,8 @@
 /* k_softmax.c: softmax over one dimension: e^(x - max) / sum of e^(x - max).
  *
- * A value is seen as [outer][axis][inner] in the order it lies. With inner > 1 neighbouring columns go through the
- * registers side by side; with inner = 1 each row is a vector of its own. Rank-4 values are taken in NCHW: softmax is
- * found between reshapes and transposes (split attention), which speak of that order.
+ * A value is seen as [outer][axis][inner] in the order it lies. With inner > 1 neighbouring columns go
+ * through the registers side by side; with inner = 1 each row is a vector of its own. Rank-4 values are taken
+ * in NCHW: softmax is found between reshapes and transposes (split attention), which speak of that order.
  */
 #include "loops.h"
 
@@ -48,8 +48,8 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
     const strata_tensor_desc *d = f->out.desc;
     int64_t step[STRATA_MAX_RANK];
     cpu_steps(d, step);
-    softmax_job job = { .simd = s->device->simd, .dst = f->out.data, .x = f->in[0].data, .axis = d->dim[a->axis],
-                        .inner = step[a->axis] };
+    softmax_job job = { .simd = s->device->simd, .dst = f->out.data, .x = f->in[0].data,
+                        .axis = d->dim[a->axis], .inner = step[a->axis] };
     job.outer = strata_count(d) / (job.axis * job.inner);
     if (job.inner == 1) {
         job.outer_per_item = cpu_units_per_item(job.outer, job.axis, ITEM_ELEMENTS);
@@ -63,5 +63,5 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 }
 
 const strata_kernel_def cpu_kernel_softmax = {
-    .name = "softmax.columns", .op = &strata_op_softmax, .layouts = 1 << STRATA_NCHW, .in_place = true, .accepts = accepts,
-    .emit = emit };
+    .name = "softmax.columns", .op = &strata_op_softmax, .layouts = 1 << STRATA_NCHW, .in_place = true,
+    .accepts = accepts, .emit = emit };

@@ -22,7 +22,8 @@ void cpu_steps(const strata_tensor_desc *d, int64_t step[STRATA_MAX_RANK])
     }
 }
 
-void cpu_broadcast_steps(const strata_tensor_desc *d, const strata_tensor_desc *shape, int64_t step[STRATA_MAX_RANK])
+void cpu_broadcast_steps(const strata_tensor_desc *d, const strata_tensor_desc *shape,
+                         int64_t step[STRATA_MAX_RANK])
 {
     cpu_steps(d, step);
     for (int i = 0; i < d->rank; i++)
@@ -138,7 +139,8 @@ static void copy_piece(void *arg, int item, int slot)
 }
 
 void cpu_copy_nest(const strata_step *s, int rank, const int64_t *dim, float *dst,
-                   const int64_t dst_step[STRATA_MAX_RANK], const float *src, const int64_t src_step[STRATA_MAX_RANK])
+                   const int64_t dst_step[STRATA_MAX_RANK], const float *src,
+                   const int64_t src_step[STRATA_MAX_RANK])
 {
     int64_t step[2][STRATA_MAX_RANK] = { { 0 } };
     memcpy(step[0], dst_step, (size_t)rank * sizeof *dst_step);

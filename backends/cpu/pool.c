@@ -4,13 +4,13 @@
  * generation that changes with every job: (generation << 32) | left. A claim is a compare-and-swap that takes
  * one off. Whoever claimed may read the job's other fields, for the caller cannot leave before that item
  * is counted in `done`; whoever failed to claim has read nothing but the ticket. So no lock is needed, and
- * a job may live on its caller's stack. The generation keeps a slow compare-and-swap from succeeding on a later
- * job whose ticket happens to look the same.
+ * a job may live on its caller's stack. The generation keeps a slow compare-and-swap from succeeding on a
+ * later job whose ticket happens to look the same.
  *
  * Idle workers spin for some tens of microseconds, the gap between two steps of a network, then sleep on a
  * condition variable. `posted` counts jobs: a worker sleeps only while it still has the value read before it
  * looked for work, and a caller that sees no sleeper after raising it need not take the lock. Both sides
- * write first and read the other's word second with sequential consistency, so at least one of them sees the other.
+ * write first and read the other's word second with sequential consistency, so one of them sees the other.
  */
 #include "pool.h"
 
@@ -65,7 +65,8 @@ static uint32_t claim(place *p)
 {
     uint64_t t = atomic_load_explicit(&p->ticket, memory_order_relaxed);
     while ((uint32_t)t != 0)
-        if (atomic_compare_exchange_weak_explicit(&p->ticket, &t, t - 1, memory_order_acquire, memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&p->ticket, &t, t - 1, memory_order_acquire,
+                                                  memory_order_relaxed))
             return (uint32_t)t;
     return 0;
 }

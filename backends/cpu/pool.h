@@ -11,11 +11,11 @@
 
 typedef struct cpu_pool cpu_pool;
 
-/* Called once for each item 0..count-1, in any order. `slot` names the thread within the job: 0 is the caller,
- * 1..threads-1 are workers; no two threads in a job have the same, so it can pick scratch memory. */
+/* Called once for each item 0..count-1, in any order. `slot` names the thread within the job: 0 is the
+ * caller, 1..threads-1 are workers; no two threads in a job have the same, so it can pick scratch memory. */
 typedef void (*cpu_pool_fn)(void *arg, int item, int slot);
 
-/* `threads` counts the caller: a pool of one has no workers. Fewer threads than asked for are not an error. */
+/* `threads` counts the caller: a pool of one has no workers. Fewer threads than asked for are no error. */
 strata_status cpu_pool_create(int threads, cpu_pool **out, strata_error *err);
 void          cpu_pool_destroy(cpu_pool *pool); /* no job may be running; NULL is fine */
 int           cpu_pool_threads(const cpu_pool *pool);

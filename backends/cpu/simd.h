@@ -1,8 +1,8 @@
 /* simd.h: the inner loops of the CPU backend, compiled once per instruction set.
  *
- * simd_*.c are plain C on the compiler's vector types; meson builds them for the baseline of the target and, on
- * x86-64, for AVX2 with FMA. The device takes the best table that the processor can run.
- * All pointers may be unaligned unless said otherwise. Rows may not overlap, except that dst may equal a source.
+ * simd_*.c are plain C on the compiler's vector types; meson builds them for the baseline of the target and,
+ * on x86-64, for AVX2 with FMA. The device takes the best table that the processor can run. All pointers may
+ * be unaligned unless said otherwise. Rows may not overlap, except that dst may equal a source.
  */
 #ifndef STRATA_CPU_SIMD_H
 #define STRATA_CPU_SIMD_H
@@ -22,7 +22,7 @@ typedef struct cpu_rows {
 /* A row of results of a convolution with few channels per group, for the channels of one block. */
 typedef struct cpu_group_row {
     const float *x;       /* channel 0 of the block, at the first tap row that lies in the map and column 0 */
-    ptrdiff_t    x_row, x_pixel; /* floats from tap row to tap row (dilation included), and from pixel to pixel */
+    ptrdiff_t    x_row, x_pixel; /* floats from tap row to tap row, and from pixel to pixel */
     int          width;   /* of the map */
     const float *weight;  /* [tap rows that lie in the map][kw][group][cpu_simd.block], aligned to 64 */
     const float *bias;    /* [cpu_simd.block] */
@@ -34,12 +34,13 @@ typedef struct cpu_group_row {
     strata_act   act;
 } cpu_group_row;
 
-/* A part of an implicit matrix product: a band of rows (pixels) times a chunk of a panel of cpu_simd.block columns. The
- * rows go by in tiles of up to CPU_TILE_ROWS: tile t has those from cpu_tile_first(t) to cpu_tile_first(t + 1). */
+/* A part of an implicit matrix product: a band of rows (pixels) times a chunk of a panel of cpu_simd.block
+ * columns. The rows go by in tiles of up to CPU_TILE_ROWS: tile t has those from cpu_tile_first(t) to
+ * cpu_tile_first(t + 1). */
 enum { CPU_TILE_ROWS = 6 };
 
 typedef struct cpu_tiles {
-    const float *const *x;  /* [tiles][taps of the product][CPU_TILE_ROWS]: where the tap's channels of each row begin */
+    const float *const *x;  /* [tiles][taps of the product][CPU_TILE_ROWS]: where each row's tap begins */
     ptrdiff_t    x_tile;    /* pointers from tile to tile; x points at the first tap of this chunk */
     ptrdiff_t    x_offset;  /* added to every pointer: the first channel of this chunk */
     const float *weight;    /* [taps][channels][block], aligned to 64 */
@@ -55,25 +56,30 @@ typedef struct cpu_tiles {
 
 static inline int cpu_tile_count(int rows) { return (rows + CPU_TILE_ROWS - 1) / CPU_TILE_ROWS; }
 /* Spread evenly: 49 rows are tiles of five and six, not eight of six and one of one. */
-static inline int cpu_tile_first(int tile, int tiles, int rows) { return (int)((int64_t)rows * tile / tiles); }
+static inline int cpu_tile_first(int tile, int tiles, int rows)
+{
+    return (int)((int64_t)rows * tile / tiles);
+}
 
 typedef struct cpu_simd {
     const char *name;
-    int         block;   /* floats in two registers: columns of a weight panel, channels of a depthwise block */
+    int         block; /* floats in two registers: columns of a weight panel, channels of a depthwise block */
     bool        fused;   /* has fused multiply-add: then tiles() beats a matrix product of the library */
 
     /* y[r][c] = act(y[r][c] + bias[c] + residual[r][c]); bias and residual may be NULL. */
-    void (*finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias, const float *residual,
-                   ptrdiff_t residual_step, strata_act act);
+    void (*finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
+                   const float *residual, ptrdiff_t residual_step, strata_act act);
     void (*activate)(float *dst, const float *x, int64_t n, strata_act act);
     void (*unary)(float *dst, const float *x, int64_t n, cpu_unary_op op, float value);
-    void (*binary)(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n, cpu_binary_op op,
-                   strata_act act);
+    void (*binary)(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n,
+                   cpu_binary_op op, strata_act act);
     /* dst[r][i] = x[r][i] * scale[i] + shift[i] */
-    void (*affine)(float *dst, const float *x, int64_t rows, int64_t n, const float *scale, const float *shift);
+    void (*affine)(float *dst, const float *x, int64_t rows, int64_t n, const float *scale,
+                   const float *shift);
 
     /* y[o] = act(bias[o] + sum over k of w[o][k] * x[k]); bias may be NULL. */
-    void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k, strata_act act);
+    void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k,
+                 strata_act act);
     void (*group_row)(const cpu_group_row *d);
     void (*tiles)(const cpu_tiles *t);
 
@@ -84,7 +90,8 @@ typedef struct cpu_simd {
     void (*column_sums)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n);
     void (*column_squares)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n);
     /* dst = (x - mean) / sqrt(variance + epsilon) * gamma + beta of one row. */
-    void (*normalize)(float *dst, const float *x, int64_t n, float epsilon, const float *gamma, const float *beta);
+    void (*normalize)(float *dst, const float *x, int64_t n, float epsilon, const float *gamma,
+                      const float *beta);
     /* Softmax over r of x[r * step + i] for each i < n. */
     void (*softmax_columns)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n);
     /* Softmax of one row. */
@@ -92,7 +99,8 @@ typedef struct cpu_simd {
     /* dst[i] = sum over r < 4 of weight[r] * rows[r][i]. */
     void (*blend4)(float *dst, const float *const rows[4], const float weight[4], int64_t n);
     /* dst[c * dst_step + r] = x[r * x_step + c] */
-    void (*transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows, int64_t columns);
+    void (*transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows,
+                      int64_t columns);
 } cpu_simd;
 
 /* The best table for this processor. */

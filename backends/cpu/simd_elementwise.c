@@ -27,9 +27,8 @@ INLINE void finish_act(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns
     }
 }
 
-void SIMD(finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias, const float *residual,
-                  ptrdiff_t residual_step, strata_act act)
-{
+void SIMD(finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
+                  const float *residual, ptrdiff_t residual_step, strata_act act){
 #define BODY(a) finish_act(y, y_step, rows, columns, bias, residual, residual_step, a)
     FOR_ACT(act, BODY)
 #undef BODY
@@ -118,10 +117,10 @@ INLINE void binary_op(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, in
         binary_rows(dst, dst_step, x, y, rows, n, op, act, 0, 0);
 }
 
-/* Fused activations of sums and products are rare but for ReLU after a residual addition: that and "none" have
- * loops of their own, the others run over the row again while it is in the cache. */
-void SIMD(binary)(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n, cpu_binary_op op,
-                  strata_act act)
+/* Fused activations of sums and products are rare but for ReLU after a residual addition: that and "none"
+ * have loops of their own, the others run over the row again while it is in the cache. */
+void SIMD(binary)(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_t rows, int64_t n,
+                  cpu_binary_op op, strata_act act)
 {
     if (op == CPU_ADD && act == STRATA_ACT_RELU) {
         binary_op(dst, dst_step, x, y, rows, n, CPU_ADD, STRATA_ACT_RELU);
@@ -168,7 +167,8 @@ INLINE four load_four(const float *p)
     return v;
 }
 
-void SIMD(transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows, int64_t columns)
+void SIMD(transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows,
+                     int64_t columns)
 {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4) {
@@ -176,9 +176,12 @@ void SIMD(transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x
         float *q = dst + r;
         int64_t c = 0;
         for (; c + 4 <= columns; c += 4, p += 4, q += 4 * dst_step) {
-            four a = load_four(p), b = load_four(p + x_step), d = load_four(p + 2 * x_step), e = load_four(p + 3 * x_step);
-            four ad_lo = __builtin_shufflevector(a, d, 0, 4, 1, 5), ad_hi = __builtin_shufflevector(a, d, 2, 6, 3, 7);
-            four be_lo = __builtin_shufflevector(b, e, 0, 4, 1, 5), be_hi = __builtin_shufflevector(b, e, 2, 6, 3, 7);
+            four a = load_four(p), b = load_four(p + x_step), d = load_four(p + 2 * x_step),
+                 e = load_four(p + 3 * x_step);
+            four ad_lo = __builtin_shufflevector(a, d, 0, 4, 1, 5),
+                 ad_hi = __builtin_shufflevector(a, d, 2, 6, 3, 7);
+            four be_lo = __builtin_shufflevector(b, e, 0, 4, 1, 5),
+                 be_hi = __builtin_shufflevector(b, e, 2, 6, 3, 7);
             four out[4] = { __builtin_shufflevector(ad_lo, be_lo, 0, 4, 1, 5),
                             __builtin_shufflevector(ad_lo, be_lo, 2, 6, 3, 7),
                             __builtin_shufflevector(ad_hi, be_hi, 0, 4, 1, 5),

@@ -1,19 +1,21 @@
 /* simd_groups.c: a row of a convolution whose groups have one, four or eight channels in and out:
  *
- *     y[p][o] = bias[o] + sum over taps and i < group of w[tap][i][o] x[p + tap][first channel of o's group + i]
+ *     y[p][o] = bias[o] + sum over taps and i < group of w[tap][i][o] x[p + tap][first channel of o's group +
+ * i]
  *
- * With so few channels there is no matrix product worth the name: the channels of a block go side by side through the
- * registers, and for groups of more than one each x is spread over the lanes of its group.
+ * With so few channels there is no matrix product worth the name: the channels of a block go side by side
+ * through the registers, and for groups of more than one each x is spread over the lanes of its group.
  *
- * Four neighbouring results of two registers of channels each are summed at a time: eight sums hide the latency
- * of the additions, and each weight is loaded once for four results. Tiles at the left and right edge take taps
- * outside the map from a pixel of zeros; tap rows outside the map have been left out by the caller.
+ * Four neighbouring results of two registers of channels each are summed at a time: eight sums hide the
+ * latency of the additions, and each weight is loaded once for four results. Tiles at the left and right edge
+ * take taps outside the map from a pixel of zeros; tap rows outside the map have been left out by the caller.
  */
 #include "simd_vec.h"
 
 enum { TILE = 4 };
 
-/* For each of the `some` lanes from x + channel on: channel i of its group. group is a constant in every use. */
+/* For each of the `some` lanes from x + channel on: channel i of its group. group is a constant in every use.
+ */
 INLINE vec spread(const float *x, int channel, int some, int group, int i)
 {
     if (group == 1)
@@ -33,8 +35,8 @@ INLINE vec spread(const float *x, int channel, int some, int group, int i)
 }
 
 /* pixels, vectors, group, edge and kw are constants in every use; vectors is 2, or 1 with `some` channels. */
-INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some, int group,
-                     bool edge, int kw)
+INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some,
+                     int group, bool edge, int kw)
 {
     static const float zeros[2 * LANES];
     vec s[TILE][2];
@@ -69,8 +71,8 @@ INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels,
             store_upto(y + v * LANES, min2(high, max2(low, s[p][v])), some);
 }
 
-INLINE void sum_pixels(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some, int group,
-                       bool edge, int kw)
+INLINE void sum_pixels(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some,
+                       int group, bool edge, int kw)
 {
     switch (pixels) {
     case 1: sum_tile(d, pixel, channel, 1, vectors, some, group, edge, kw); break;

@@ -1,9 +1,10 @@
-/* simd_reduce.c: loops that sum or compare: matrix-vector products, pools, means, norms, softmax. See simd.h. */
+/* simd_reduce.c: loops that sum or compare: matrix-vector products, pools, means, norms, softmax. */
 #include "simd_vec.h"
 
-/* Sums of float products in double: exact products, and no rounding to speak of in the sum. Matrix-vector products and
- * global means are the inputs of gates (squeeze-excite), whose errors a deep network amplifies most, and cost little.
- * Four outputs at a time hide the latency of the additions; the order of summation depends on k only. */
+/* Sums of float products in double: exact products, and no rounding to speak of in the sum. Matrix-vector
+ * products and global means are the inputs of gates (squeeze-excite), whose errors a deep network amplifies
+ * most, and cost little. Four outputs at a time hide the latency of the additions; the order of summation
+ * depends on k only. */
 INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int count)
 {
     wide sum[4] = { { { 0 }, { 0 } } };
@@ -17,7 +18,8 @@ INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int co
         y[o] = (float)sum_wide_lanes(sum[o]);
 }
 
-void SIMD(gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k, strata_act act)
+void SIMD(gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k,
+                strata_act act)
 {
     int64_t o = 0;
     for (; o + 4 <= outputs; o += 4)
@@ -27,8 +29,8 @@ void SIMD(gemv)(float *y, const float *w, const float *x, const float *bias, int
     SIMD(finish)(y, outputs, 1, outputs, bias, NULL, 0, act);
 }
 
-/* max2 may lose a value that is not a number when a number follows: `poison` remembers it as all bits set, which is
- * not a number either. */
+/* max2 may lose a value that is not a number when a number follows: `poison` remembers it as all bits set,
+ * which is not a number either. */
 INLINE vec max_column(const float *const *rows, int count, int64_t i, int some)
 {
     vec m = splat(-INFINITY);
@@ -62,7 +64,8 @@ void SIMD(sum_rows)(float *dst, const float *const *rows, int count, int64_t n, 
 }
 
 /* Several vectors of columns at a time, so that each row's part is a whole cache line or two. */
-INLINE void column_block(float *dst, const float *x, int64_t rows, ptrdiff_t step, int vectors, int some, bool square)
+INLINE void column_block(float *dst, const float *x, int64_t rows, ptrdiff_t step, int vectors, int some,
+                         bool square)
 {
     const wide one = widen(splat(1));
     wide s[2] = { { { 0 }, { 0 } } };
@@ -112,7 +115,8 @@ INLINE float row_sum(const float *x, int64_t n, float centre, bool square)
     return sum_lanes(s[0] + s[1]) + tail;
 }
 
-void SIMD(normalize)(float *dst, const float *x, int64_t n, float epsilon, const float *gamma, const float *beta)
+void SIMD(normalize)(float *dst, const float *x, int64_t n, float epsilon, const float *gamma,
+                     const float *beta)
 {
     float mean = row_sum(x, n, 0, false) / (float)n;
     float variance = row_sum(x, n, mean, true) / (float)n;

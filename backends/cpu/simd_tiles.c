@@ -3,9 +3,9 @@
  *     y[r][o] = act(begin + sum over taps t and channels k of x[t][r][k] w[t][k][o] + residual[r][o])
  *
  * Six rows times two registers of columns are twelve sums, two registers of weights and one repeated x: with
- * the sixteen registers of SSE and AVX nothing is spilled, and every load of weights serves six rows. x is read in
- * place through one pointer per row and tap, so nothing is copied to make a matrix (indirect convolution:
- * Dukhan, "The Indirect Convolution Algorithm", 2019).
+ * the sixteen registers of SSE and AVX nothing is spilled, and every load of weights serves six rows. x is
+ * read in place through one pointer per row and tap, so nothing is copied to make a matrix (indirect
+ * convolution: Dukhan, "The Indirect Convolution Algorithm", 2019).
  */
 #include "simd_vec.h"
 
@@ -15,8 +15,8 @@ enum {
 };
 
 /* One channel: `rows` is a constant in every use. */
-INLINE void add_products(vec a[CPU_TILE_ROWS], vec b[CPU_TILE_ROWS], const float *const x[CPU_TILE_ROWS], ptrdiff_t k,
-                         const float *w, int rows)
+INLINE void add_products(vec a[CPU_TILE_ROWS], vec b[CPU_TILE_ROWS], const float *const x[CPU_TILE_ROWS],
+                         ptrdiff_t k, const float *w, int rows)
 {
     vec wa = load(w), wb = load(w + LANES);
     for (int r = 0; r < rows; r++) {
@@ -27,7 +27,8 @@ INLINE void add_products(vec a[CPU_TILE_ROWS], vec b[CPU_TILE_ROWS], const float
 }
 
 /* The tile whose first row is `first`. rows and whole (all columns are valid) are constants in every use. */
-INLINE void sum_tile(const cpu_tiles *t, const float *const *taps, int first, const float *ahead, int rows, bool whole)
+INLINE void sum_tile(const cpu_tiles *t, const float *const *taps, int first, const float *ahead, int rows,
+                     bool whole)
 {
     vec a[CPU_TILE_ROWS], b[CPU_TILE_ROWS]; /* left and right half of the panel */
     int left = whole || t->columns > LANES ? LANES : t->columns, right = t->columns - LANES;

@@ -1,10 +1,11 @@
 /* simd_vec.h: the vector type of one instruction set, and the few functions that the language lacks.
  *
- * `vec` is as wide as the registers of the instruction set this file is compiled for; + - * / work on it as on
- * float. simd_*.c are compiled with -ffp-contract=fast, so that a * b + c is one fused operation where there is one.
+ * `vec` is as wide as the registers of the instruction set this file is compiled for; + - * / work on it as
+ * on float. simd_*.c are compiled with -ffp-contract=fast, so that a * b + c is one fused operation where
+ * there is one.
  *
- * exp: x = n ln 2 + r with n an integer and |r| <= ln(2)/2; e^r by the polynomial of degree 6 with the least relative
- * error (2e-9 by Remez' algorithm, 7e-8 in float); 2^n by writing n into the exponent bits.
+ * exp: x = n ln 2 + r with n an integer and |r| <= ln(2)/2; e^r by the polynomial of degree 6 with the least
+ * relative error (2e-9 by Remez' algorithm, 7e-8 in float); 2^n by writing n into the exponent bits.
  */
 #ifndef STRATA_CPU_SIMD_VEC_H
 #define STRATA_CPU_SIMD_VEC_H
@@ -211,7 +212,7 @@ INLINE vec act_vec(vec x, strata_act act)
     return x;
 }
 
-/* none, relu and relu6 are all a cut to [low, high], cheap enough to do always. Others: act_is_cut is false. */
+/* none, relu and relu6 are all a cut to [low, high], cheap enough to do always. Others are not. */
 INLINE bool act_is_cut(strata_act act)
 {
     return act == STRATA_ACT_NONE || act == STRATA_ACT_RELU || act == STRATA_ACT_RELU6;

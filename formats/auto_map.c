@@ -33,12 +33,21 @@ static const struct leaf_role {
     { "layer_scale_parameter", "layer scale" },
 };
 
+/* A number per channel: [C], or [1,1,1,C] as ConvNeXt V2 has it. */
+static bool is_per_channel(const strata_tensor_desc *d)
+{
+    for (int i = 0; i + 1 < d->rank; i++)
+        if (d->dim[i] != 1)
+            return false;
+    return d->rank == 1 || d->rank >= 3;
+}
+
 /* What the leaf alone means; a leaf that says nothing is a role of its own. */
-static const char *leaf_role(const char *leaf, int rank)
+static const char *leaf_role(const char *leaf, const strata_tensor_desc *d)
 {
     for (size_t i = 0; i < sizeof leaf_roles / sizeof leaf_roles[0]; i++)
         if (strcmp(leaf, leaf_roles[i].leaf) == 0)
-            return rank == 1 && strcmp(leaf_roles[i].role, "weight") == 0 ? "scale" : leaf_roles[i].role;
+            return strcmp(leaf_roles[i].role, "weight") == 0 && is_per_channel(d) ? "scale" : leaf_roles[i].role;
     return leaf;
 }
 
@@ -88,8 +97,8 @@ bind_name *strata_bind_names(const binding *b, bool of_tensors, const bool *want
         const bind_parameter *p = of_tensors ? NULL : &b->parameters[i];
         const char *name = of_tensors ? b->tensors[i].name : p->name, *dot = strrchr(name, '.');
         const char *leaf = dot != NULL ? dot + 1 : name;
-        int rank = of_tensors ? b->tensors[i].desc.rank : p->node->desc.rank;
-        const char *used_as = p != NULL && p->role != NULL ? p->role : leaf_role(leaf, rank);
+        const strata_tensor_desc *d = of_tensors ? &b->tensors[i].desc : &p->node->desc;
+        const char *used_as = p != NULL && p->role != NULL ? p->role : leaf_role(leaf, d);
         names[(*count)++] = (bind_name){ i, name, dot != NULL ? (int)(dot - name) : 0, leaf, used_as };
     }
     qsort(names, (size_t)*count, sizeof *names, compare_names);

@@ -11,7 +11,9 @@
  *     3. Outside of any block numbers prove nothing: a module must be the only one of its signature.
  *
  * The result is taken only if it is complete (everything the outputs need has a tensor) and contradicts neither the
- * numbers in the names nor, among equal modules, the order of the file. Otherwise nothing is. */
+ * numbers in the names, nor the neighbourhood (modules that share a block in the network share one in the file), nor
+ * the order of the file: equal modules come in network order there, and so do those of point 3. (Files sorted by
+ * name have no order to contradict.) Otherwise nothing is taken. */
 #include "auto_map_modules.h"
 
 #include <stdlib.h>
@@ -49,24 +51,13 @@ static void set_close(set *s)
     free(s->blocks);
 }
 
-static bool same_start(const module *a, const module *b, int depth)
-{
-    if (a->part_count < depth || b->part_count < depth)
-        return false;
-    for (int i = 0; i < depth; i++)
-        if (a->parts[i].length != b->parts[i].length ||
-            memcmp(a->parts[i].at, b->parts[i].at, (size_t)a->parts[i].length) != 0)
-            return false;
-    return true;
-}
-
 /* The members of a block are the modules of the set whose names start like its first. */
 static int members_of(const set *s, const block *k, int *members)
 {
     const module *all = s->side->modules;
     int found = 0;
     for (int i = 0; i < s->count; i++)
-        if (same_start(&all[k->first], &all[s->at[i]], k->depth))
+        if (strata_same_start(&all[k->first], &all[s->at[i]], k->depth))
             members[found++] = s->at[i];
     return found;
 }
@@ -180,10 +171,11 @@ static bool match_modules(matcher *m, const set *own, const set *file, bool insi
             continue;
         int as = open_of_signature(own, first->signature, a), fs = open_of_signature(file, first->signature, f);
         /* Outside of blocks, "conv1" and "conv3" are different modules even if nothing else is of that shape. */
-        bool alone = as == 1 && fs == 1 && (inside || strata_compare_numbers(first, &m->file.modules[f[0]]) == 0);
+        bool alone = as == 1 && fs == 1 && (inside || !strata_same_but_numbers(first, &m->file.modules[f[0]]));
         bool numbered = as == fs && as > 1 && inside && sort_by_numbers(&m->file, f, sizeof *f, fs);
         for (int k = 0; (alone || numbered) && k < as; k++) {
             m->own.modules[a[k]].partner = f[k];
+            m->own.modules[a[k]].outside = !inside;
             m->file.modules[f[k]].partner = a[k];
         }
     }
@@ -252,20 +244,59 @@ static bool match_sets(matcher *m, set *own, set *file, bool inside)
 
 /* ---- Taking or leaving it ------------------------------------------------------------------------------ */
 
-/* A numbering of the file that runs against the network, or equal modules in another order than in the file. */
-static bool contradicts(const matcher *m, bool file_is_sorted, const module **first, const module **second)
+/* A numbering of the file that runs against the network; or equal modules, or one outside of any block, at another
+ * place than in the file. */
+static bool is_out_of_order(const matcher *m, bool file_is_sorted)
 {
     for (int i = 0; i < m->own.count; i++)
         for (int k = i + 1; k < m->own.count; k++) {
             const module *a = &m->own.modules[i], *b = &m->own.modules[k];
-            if (a->partner < 0 || b->partner < 0)
+            if (a->partner < 0 || b->partner < 0 || a->fixed || b->fixed)
                 continue;
-            *first = &m->file.modules[a->partner];
-            *second = &m->file.modules[b->partner];
-            if (strata_compare_numbers(*first, *second) > 0 ||
-                (!file_is_sorted && a->signature == b->signature && (*first)->order > (*second)->order))
+            const module *x = &m->file.modules[a->partner], *y = &m->file.modules[b->partner];
+            bool ordered = !file_is_sorted && (a->signature == b->signature || a->outside || b->outside);
+            if (strata_compare_numbers(x, y) > 0 || (ordered && x->order > y->order))
                 return true;
         }
+    return false;
+}
+
+/* Whether the partners of all others that share the first `depth` parts of their names with `one` lie in a block of
+ * which its own partner is no member. Sets `alone` when there are no such others. */
+static bool has_strayed(const matcher *m, const module *one, int depth, bool *alone)
+{
+    const module *first = NULL;
+    int common = 0;
+    for (int i = 0; i < m->own.count; i++) {
+        const module *other = &m->own.modules[i];
+        if (other == one || other->partner < 0 || !strata_same_start(one, other, depth))
+            continue;
+        const module *partner = &m->file.modules[other->partner];
+        if (first == NULL) {
+            first = partner;
+            common = partner->part_count - 1;
+        }
+        while (common > 0 && !strata_same_start(first, partner, common))
+            common--;
+        if (common == 0)
+            return false;
+    }
+    *alone = first == NULL;
+    return first != NULL && !strata_same_start(first, &m->file.modules[one->partner], common);
+}
+
+/* Modules that live together in the network must do so in the file. Those matched inside a block do. */
+static bool is_out_of_place(const matcher *m)
+{
+    for (int i = 0; i < m->own.count; i++) {
+        const module *one = &m->own.modules[i];
+        bool alone = one->outside;
+        for (int depth = one->part_count - 1; alone && depth > 0; depth--) {
+            alone = false;
+            if (has_strayed(m, one, depth, &alone))
+                return true;
+        }
+    }
     return false;
 }
 
@@ -310,7 +341,7 @@ static void note_rivals(matcher *m, const module *own)
     const module *rivals[2] = { NULL, NULL };
     int count = 0;
     for (int i = 0; i < m->file.count; i++)
-        if (m->file.modules[i].signature == own->signature) {
+        if (m->file.modules[i].signature == own->signature && !m->file.modules[i].fixed) {
             if (count < 2)
                 rivals[count] = &m->file.modules[i];
             count++;
@@ -329,16 +360,16 @@ static void note_rivals(matcher *m, const module *own)
 
 static void settle_blocks(matcher *m)
 {
-    const module *first, *second;
-    bool against = contradicts(m, is_sorted(m->b), &first, &second);
-    if (!against)
-        for (int i = 0; i < m->own.count; i++)
-            if (m->own.modules[i].partner >= 0)
-                pair_module(m->b, &m->own.modules[i], &m->file.modules[m->own.modules[i].partner]);
-    if (!against && is_complete(m->b))
+    bool doubtful = is_out_of_order(m, is_sorted(m->b)) || is_out_of_place(m);
+    for (int i = 0; !doubtful && i < m->own.count; i++)
+        if (m->own.modules[i].partner >= 0 && !m->own.modules[i].fixed)
+            pair_module(m->b, &m->own.modules[i], &m->file.modules[m->own.modules[i].partner]);
+    if (is_complete(m->b))
         return;
     for (int i = 0; i < m->own.count; i++) {
         const module *own = &m->own.modules[i];
+        if (own->fixed)
+            continue;
         for (int k = 0; k < own->count; k++)
             if (m->b->parameters[own->names[k].index].tensor >= 0)
                 strata_bind_unpair(m->b, own->names[k].index);
@@ -346,12 +377,13 @@ static void settle_blocks(matcher *m)
     }
 }
 
-/* All modules of a side. */
+/* All modules of a side that names have not touched. */
 static bool open_side(const side *s, set *whole)
 {
-    *whole = (set){ .side = s, .at = calloc((size_t)s->count + 1, sizeof *whole->at), .count = s->count };
+    *whole = (set){ .side = s, .at = calloc((size_t)s->count + 1, sizeof *whole->at) };
     for (int i = 0; whole->at != NULL && i < s->count; i++)
-        whole->at[i] = i;
+        if (!s->modules[i].fixed)
+            whole->at[whole->count++] = i;
     return whole->at != NULL;
 }
 
@@ -359,8 +391,7 @@ strata_status strata_auto_map_blocks(binding *b, strata_error *err)
 {
     matcher m = { .b = b };
     set own = { 0 }, file = { 0 };
-    bool ok = strata_collect_modules(b, false, &m.own) && strata_collect_modules(b, true, &m.file) &&
-              open_side(&m.own, &own) && open_side(&m.file, &file);
+    bool ok = strata_collect_modules(b, &m.own, &m.file) && open_side(&m.own, &own) && open_side(&m.file, &file);
     if (m.own.count <= MAX_MODULES && m.file.count <= MAX_MODULES) {
         ok = ok && match_sets(&m, &own, &file, false);
         if (ok)

@@ -77,7 +77,7 @@ static int compare_order(const void *x, const void *y)
     return (a->order > b->order) - (a->order < b->order);
 }
 
-bool strata_collect_modules(const binding *b, bool of_file, side *s)
+static bool collect(const binding *b, bool of_file, side *s)
 {
     int all = of_file ? b->tensor_count : b->parameter_count, count = 0;
     bool *wanted = calloc((size_t)all + 1, sizeof *wanted);
@@ -92,25 +92,47 @@ bool strata_collect_modules(const binding *b, bool of_file, side *s)
         return false;
     for (int i = 0, end; i < count; i = end) {
         const bind_name *first = &s->names[i];
-        module *m = &s->modules[s->count];
-        bool open = true;
+        module *m = &s->modules[s->count++];
         *m = (module){ .names = &s->names[i], .order = first->index, .partner = -1 };
         for (end = i; end < count && s->names[end].module == first->module &&
                       memcmp(s->names[end].name, first->name, (size_t)first->module) == 0; end++) {
             int index = s->names[end].index;
-            open = open && (of_file ? b->tensors[index].parameter : b->parameters[index].tensor) < 0;
+            m->fixed = m->fixed || (of_file ? b->tensors[index].parameter : b->parameters[index].tensor) >= 0;
             m->order = index < m->order ? index : m->order;
             m->count++;
         }
-        if (!open)
-            continue;
         split(m);
         sign(b, m, of_file);
-        s->count++;
     }
-    if (s->count > 0)
-        qsort(s->modules, (size_t)s->count, sizeof *s->modules, compare_order);
+    qsort(s->modules, (size_t)s->count, sizeof *s->modules, compare_order);
     return true;
+}
+
+/* Makes partners of modules whose members are paired. */
+static bool link_fixed(const binding *b, side *own, side *file)
+{
+    int *module_of = calloc((size_t)b->tensor_count + 1, sizeof *module_of);
+    if (module_of == NULL)
+        return false;
+    for (int i = 0; i < file->count; i++)
+        for (int k = 0; k < file->modules[i].count; k++)
+            module_of[file->modules[i].names[k].index] = i + 1;
+    for (int i = 0; i < own->count; i++)
+        for (int k = 0; k < own->modules[i].count; k++) {
+            int tensor = b->parameters[own->modules[i].names[k].index].tensor;
+            int partner = tensor >= 0 ? module_of[tensor] - 1 : -1; /* a saved map may name ineligible tensors */
+            if (partner >= 0) {
+                own->modules[i].partner = partner;
+                file->modules[partner].partner = i;
+            }
+        }
+    free(module_of);
+    return true;
+}
+
+bool strata_collect_modules(const binding *b, side *own, side *file)
+{
+    return collect(b, false, own) && collect(b, true, file) && link_fixed(b, own, file);
 }
 
 void strata_clear_modules(side *s)
@@ -148,4 +170,20 @@ int strata_compare_numbers(const module *a, const module *b)
         return (number_x > number_y) - (number_x < number_y);
     }
     return 0;
+}
+
+bool strata_same_but_numbers(const module *a, const module *b)
+{
+    return a->part_count == b->part_count && strata_compare_numbers(a, b) != 0;
+}
+
+bool strata_same_start(const module *a, const module *b, int depth)
+{
+    if (a->part_count < depth || b->part_count < depth)
+        return false;
+    for (int i = 0; i < depth; i++)
+        if (a->parts[i].length != b->parts[i].length ||
+            memcmp(a->parts[i].at, b->parts[i].at, (size_t)a->parts[i].length) != 0)
+            return false;
+    return true;
 }

@@ -19,6 +19,8 @@ typedef struct module {
     int        order;   /* in the graph, or in the file */
     uint64_t   signature;
     int        partner; /* index on the other side, or -1 */
+    bool       fixed;   /* names have paired members of it already */
+    bool       outside; /* has been matched outside of any block */
 } module;
 
 typedef struct side {
@@ -27,11 +29,16 @@ typedef struct side {
     bind_name *names;
 } side;
 
-/* The modules of one side of which nothing is paired yet. False when out of memory; clear in any case. */
-bool strata_collect_modules(const binding *b, bool of_file, side *s);
+/* All modules of both sides; those that names have paired are partners already. False when out of memory; clear in
+ * any case. */
+bool strata_collect_modules(const binding *b, side *own, side *file);
 void strata_clear_modules(side *s);
 /* -1 or 1 when the names first differ in a number behind equal words; 0 when their order means nothing. */
 int strata_compare_numbers(const module *a, const module *b);
+/* "layer1.conv1" and "layer2.conv1": named alike, and yet not the same. */
+bool strata_same_but_numbers(const module *a, const module *b);
+/* Whether the first `depth` parts of both names are equal, and both have so many. */
+bool strata_same_start(const module *a, const module *b, int depth);
 /* FNV-1a, 64 bits. What it takes for equal is compared in full before anything is paired. */
 uint64_t strata_hash_bytes(uint64_t h, const void *bytes, size_t size);
 

@@ -30,9 +30,12 @@ static void table_entry(struct table *t, const strata_weights_entry *e, const ch
 
 static int list(const struct options *o, const strata_weights *w)
 {
-    struct table t = { .titles = { "name", "shape", "dtype", "sha256", "not bound" } };
+    struct table t = { .titles = { "name", "shape", "dtype", "sha256" } };
     json_t      *entries = o->json ? json_array() : NULL;
     strata_error err = { 0 };
+    for (int i = 0; i < strata_weights_count(w); i++)
+        if (strata_weights_get(w, i).skipped)
+            t.titles[4] = "not bound";
     for (int i = 0; i < strata_weights_count(w); i++) {
         strata_weights_entry e = strata_weights_get(w, i);
         char                 sha256[65];

@@ -9,7 +9,7 @@ if [ ! -f build/build.ninja ]; then
     meson setup build --buildtype=release >build-setup.log 2>&1 || { cat build-setup.log >&2; exit 1; }
     rm -f build-setup.log
 fi
-ninja -C build
+ninja -C build tools/strata
 
 mkdir -p demo-out
 set -x

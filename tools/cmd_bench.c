@@ -123,8 +123,8 @@ static int print_json(const struct bench *b, const struct profile *profile)
     double              median = quantile(b, 0.5);
     strata_program_get_info(b->program, &info);
     json_t *result = json_pack(
-        "{s:s, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "model",
-        b->model.info.name, "device", info.device, "threads", info.threads, "batch", (json_int_t)dim[0], "size",
+        "{s:o, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "model",
+        talk_json_text(b->model.info.name), "device", info.device, "threads", info.threads, "batch", (json_int_t)dim[0], "size",
         (json_int_t)dim[2], (json_int_t)dim[3], "runs", b->runs, "ms_min", b->ms[0], "ms_median", median, "ms_p95",
         quantile(b, 0.95), "load_ms", b->load_ms, "compile_ms", b->compile_ms, "peak_rss_mb", peak_rss_mb(),
         "arena_mb", (double)info.arena_bytes / 1e6, "weights_mb", (double)info.weight_bytes / 1e6, "macs",

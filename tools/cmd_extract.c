@@ -265,7 +265,7 @@ const struct command command_extract = {
         "already, used as it is at its own size. Images that cannot be read are rejected one by one (exit code 3),\n"
         "never replaced.",
     .examples = "  strata extract resnet50 cat.jpg --weights resnet50.ckpt -o cat.npz\n"
-                "  strata extract resnet50 photos/ --weights r50.safetensors --auto-map --at stride:8,16 -o f.npz\n"
+                "  strata extract resnet50 photos/ --weights r50.safetensors --auto-map --at stride:8,stride:16 -o f.npz\n"
                 "  find photos -name '*.jpg' -print0 | strata extract hrnet_w32 - --random-weights 1 -o f.npz\n"
                 "  strata extract convnext_tiny cat.jpg --random-weights 1 --picture cat.png -o cat.safetensors\n",
     .bit = FOR_EXTRACT,

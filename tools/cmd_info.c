@@ -42,7 +42,7 @@ static json_t *json_feature(const strata_feature *f)
     json_t *shape = json_array();
     for (int i = 0; i < f->desc->rank; i++)
         json_array_append_new(shape, json_integer(f->desc->dim[i]));
-    return json_pack("{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:o}", "index", f->index, "name", f->name, "level", level,
+    return json_pack("{s:i, s:o, s:s, s:i, s:i, s:o, s:o, s:o}", "index", f->index, "name", talk_json_text(f->name), "level", level,
                      "stride", f->reduction, "channels", f->channels, "shape", shape, "receptive_field",
                      json_extent(f->receptive_field), "offset", json_extent(f->offset));
 }
@@ -59,7 +59,8 @@ static int print_json(const struct model *m, const strata_graph *g, const struct
         }
         json_array_append_new(features, json_feature(&feature));
     }
-    return talk_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:s, s:o, s:o}", "name", m->info.name, "family",
+    return talk_json(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:i, s:s, s:o, s:o}", "name",
+                               talk_json_text(m->info.name), "family",
                                m->info.family, "params", (json_int_t)f->params, "macs", (json_int_t)f->macs,
                                "feature_params", (json_int_t)f->feature_params, "feature_macs",
                                (json_int_t)f->feature_macs, "classes", m->info.classes, "preprocess",

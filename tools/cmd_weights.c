@@ -9,7 +9,7 @@ static json_t *json_entry(const strata_weights_entry *e, const char *sha256)
     json_t *shape = json_array();
     for (int i = 0; i < e->desc.rank; i++)
         json_array_append_new(shape, json_integer(e->desc.dim[i]));
-    json_t *row = json_pack("{s:s, s:o, s:s, s:s}", "name", e->name, "shape", shape, "dtype",
+    json_t *row = json_pack("{s:o, s:o, s:s, s:s}", "name", talk_json_text(e->name), "shape", shape, "dtype",
                             strata_dtype_name(e->desc.dtype), "sha256", sha256);
     if (e->skipped)
         json_object_set_new(row, "skipped", json_string(e->skipped));
@@ -49,7 +49,7 @@ static int list(const struct options *o, const strata_weights *w)
             table_entry(&t, &e, sha256);
     }
     if (o->json)
-        return talk_json(json_pack("{s:s, s:s, s:o}", "file", o->args[0], "format", strata_weights_format(w),
+        return talk_json(json_pack("{s:o, s:s, s:o}", "file", talk_json_text(o->args[0]), "format", strata_weights_format(w),
                                    "entries", entries));
     return table_print(&t, stdout);
 }

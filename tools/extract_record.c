@@ -38,8 +38,9 @@ static json_t *weights_record(const struct model *m, const char *sha256)
     if (!o->weights)
         return json_pack("{s:I, s:f}", "random_seed", (json_int_t)o->random_weights.value, "gain",
                          o->random_weights.gain);
-    return json_pack("{s:s, s:s, s:s, s:b, s:s?, s:b}", "file", o->weights, "format", strata_weights_format(m->weights),
-                     "sha256", sha256, "auto_map", o->auto_map, "map", o->map, "ema", o->ema);
+    return json_pack("{s:o, s:s, s:s, s:b, s:o?, s:b}", "file", talk_json_text(o->weights), "format",
+                     strata_weights_format(m->weights), "sha256", sha256, "auto_map", o->auto_map, "map",
+                     o->map ? talk_json_text(o->map) : NULL, "ema", o->ema);
 }
 
 static json_t *input_record(const struct model *m, const strata_input_record *r)
@@ -61,11 +62,11 @@ char *record_text(const struct model *m, const strata_program *program, const st
     json_t               *outputs = json_array();
     strata_program_get_info(program, &info);
     for (int i = 0; i < strata_graph_output_count(g); i++)
-        json_array_append_new(outputs, json_string(strata_graph_output(g, i).name));
+        json_array_append_new(outputs, talk_json_text(strata_graph_output(g, i).name));
 
     const char *selectors = o->at ? o->at : o->out_indices;
-    json_t     *record = json_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:s, s:s, s:s}", "strata", strata_version(), "model",
-                                   m->info.name, "at", selectors, "outputs", outputs, "weights",
+    json_t     *record = json_pack("{s:s, s:o, s:s?, s:o, s:o, s:o, s:s, s:s, s:s}", "strata", strata_version(), "model",
+                                   talk_json_text(m->info.name), "at", selectors, "outputs", outputs, "weights",
                                    weights_record(m, sha256), "input", input_record(m, r), "device", info.device,
                                    "pipeline", m->pipeline ? m->pipeline : strata_default_pipeline(), "dtype",
                                    o->dtype ? "f16" : "f32");

@@ -157,6 +157,19 @@ const char *talk_count(double count, char *buf, size_t size)
     return scaled(count, 1000, units, 5, buf, size);
 }
 
+json_t *talk_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    char   *escaped = value ? NULL : malloc(4 * strlen(text) + 1), *to = escaped;
+    if (!escaped)
+        return value;
+    for (const char *c = text; *c; c++)
+        to += sprintf(to, *c & 0x80 ? "\\x%02x" : "%c", (unsigned char)*c);
+    value = json_string(escaped);
+    free(escaped);
+    return value;
+}
+
 int talk_json(json_t *value)
 {
     if (!value)

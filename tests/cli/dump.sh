@@ -18,6 +18,11 @@ expect 0 extract resnet18 "$scene" --random-weights 3 --size 96x128 --at stride:
 python 'a, b = n.load("file.npz"), n.load("name.npz"); assert (a["layer2"] == b["layer2"]).all() and a["layer2"].shape == (1, 128, 12, 16)'
 expect 2 dump first.graph --size 64
 says err "is for 1 inputs of 96x128"
+# A name need not be UTF-8 to appear in JSON.
+odd=$(printf 'g\377.graph')
+cp first.graph "$odd"
+expect 0 info "$odd" --json
+says out '"name": "g\\xff.graph"'
 expect 2 dump first.graph --num-classes 5
 expect 6 dump nothing.graph
 head -n 20 first.graph >half.graph

@@ -41,6 +41,13 @@ ln -s z.png pics/link.png
     says err "rejected: missing.png"
     names x.npz pics/a.PNG
 
+    # Names are bytes.
+    odd=$(printf 'odd\377.png')
+    cp "$scene" "$odd"
+    expect 0 extract resnet18 "$odd" $run -o x.npz
+    python 'assert n.load("x.npz")["names"].shape == (1,)'
+    expect 0 extract resnet18 "$odd" $run -o x.safetensors
+
     # Bad images are rejected one by one, with the reason; the rest keeps its order.
     head -c 50000 "$scene" >truncated.png
     echo "not an image" >text.jpg

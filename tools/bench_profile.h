@@ -12,8 +12,8 @@ struct profile {
     int                  count;
 };
 
-/* The last finished run of a session whose profile is enabled. The session must outlive the profile: names are
- * borrowed. Returns an exit code. */
+/* The last finished run of a session whose profile is enabled. The session must outlive the profile: names
+ * are borrowed. Returns an exit code. */
 int     profile_add(struct profile *p, const strata_session *s);
 void    profile_free(struct profile *p);
 int     profile_table(const struct profile *p, FILE *to); /* the slowest first; an exit code */

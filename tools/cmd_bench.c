@@ -1,5 +1,5 @@
-/* strata bench: how long whole inferences take. The input tensor is ready in memory, the outputs are read back
- * to the host: what a program that calls the library would see. */
+/* strata bench: how long whole inferences take. The input tensor is ready in memory, the outputs are read
+ * back to the host: what a program that calls the library would see. */
 #include "bench_profile.h"
 #include "command.h"
 #include "files.h"
@@ -114,7 +114,7 @@ static double peak_rss_mb(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss * 1024 / 1e6 : 0;
 }
 
-/* ---- Results -------------------------------------------------------------------------------------- */
+/* ---- Results --------------------------------------------------------------------------------- */
 
 static int print_json(const struct bench *b, const struct profile *profile)
 {
@@ -122,13 +122,14 @@ static int print_json(const struct bench *b, const struct profile *profile)
     const int64_t      *dim = b->input_desc.dim;
     double              median = quantile(b, 0.5);
     strata_program_get_info(b->program, &info);
-    json_t *result = json_pack(
-        "{s:o, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "model",
-        talk_json_text(b->model.info.name), "device", info.device, "threads", info.threads, "batch", (json_int_t)dim[0], "size",
-        (json_int_t)dim[2], (json_int_t)dim[3], "runs", b->runs, "ms_min", b->ms[0], "ms_median", median, "ms_p95",
-        quantile(b, 0.95), "load_ms", b->load_ms, "compile_ms", b->compile_ms, "peak_rss_mb", peak_rss_mb(),
-        "arena_mb", (double)info.arena_bytes / 1e6, "weights_mb", (double)info.weight_bytes / 1e6, "macs",
-        (json_int_t)b->macs, "gflops", median > 0 ? 2 * (double)b->macs / median / 1e6 : 0);
+    json_t *result =
+        json_pack("{s:o, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}",
+                  "model", talk_json_text(b->model.info.name), "device", info.device, "threads", info.threads,
+                  "batch", (json_int_t)dim[0], "size", (json_int_t)dim[2], (json_int_t)dim[3], "runs",
+                  b->runs, "ms_min", b->ms[0], "ms_median", median, "ms_p95", quantile(b, 0.95), "load_ms",
+                  b->load_ms, "compile_ms", b->compile_ms, "peak_rss_mb", peak_rss_mb(), "arena_mb",
+                  (double)info.arena_bytes / 1e6, "weights_mb", (double)info.weight_bytes / 1e6, "macs",
+                  (json_int_t)b->macs, "gflops", median > 0 ? 2 * (double)b->macs / median / 1e6 : 0);
     if (result && b->o->per_node)
         json_object_set_new(result, "nodes", profile_json(profile));
     return talk_json(result);
@@ -141,15 +142,16 @@ static int print_text(const struct bench *b, const struct profile *profile)
     double              median = quantile(b, 0.5);
     char                macs[32];
     strata_program_get_info(b->program, &info);
-    printf("model      %s  %lldx%lldx%lldx%lld, %s MACs\n", b->model.info.name, (long long)dim[0], (long long)dim[1],
-           (long long)dim[2], (long long)dim[3], talk_count((double)b->macs, macs, sizeof macs));
+    printf("model      %s  %lldx%lldx%lldx%lld, %s MACs\n", b->model.info.name, (long long)dim[0],
+           (long long)dim[1], (long long)dim[2], (long long)dim[3],
+           talk_count((double)b->macs, macs, sizeof macs));
     printf("device     %s, %d threads\n", info.device, info.threads);
-    printf("inference  median %.2f ms  min %.2f  p95 %.2f  (%d runs, %.1f images/s, %.1f GFLOP/s)\n", median, b->ms[0],
-           quantile(b, 0.95), b->runs, median > 0 ? (double)dim[0] * 1e3 / median : 0,
+    printf("inference  median %.2f ms  min %.2f  p95 %.2f  (%d runs, %.1f images/s, %.1f GFLOP/s)\n", median,
+           b->ms[0], quantile(b, 0.95), b->runs, median > 0 ? (double)dim[0] * 1e3 / median : 0,
            median > 0 ? 2 * (double)b->macs / median / 1e6 : 0);
     printf("start      load %.1f ms, compile %.1f ms\n", b->load_ms, b->compile_ms);
-    printf("memory     activations %.1f MB, weights %.1f MB, process peak %.1f MB\n", (double)info.arena_bytes / 1e6,
-           (double)info.weight_bytes / 1e6, peak_rss_mb());
+    printf("memory     activations %.1f MB, weights %.1f MB, process peak %.1f MB\n",
+           (double)info.arena_bytes / 1e6, (double)info.weight_bytes / 1e6, peak_rss_mb());
     return b->o->per_node ? profile_table(profile, stdout) : EXIT_DONE;
 }
 
@@ -220,7 +222,8 @@ const struct command command_bench = {
     .name = "bench",
     .summary = "times a model",
     .usage = "MODEL (--random-weights SEED | --weights FILE) [options]",
-    .about = "Warms up, then times whole inferences: input tensor ready in memory, outputs read back to the host.",
+    .about = "Warms up, then times whole inferences: input tensor ready in memory, outputs read back to\n"
+             "the host.",
     .examples = "  strata bench resnet50 --random-weights 1\n"
                 "  strata bench resnet50 --random-weights 1 --threads 1 --at stride:8 --json\n"
                 "  strata bench resnet50 --random-weights 1 --per-node\n"

@@ -46,7 +46,8 @@ static void complete_value(strata_context *ctx, const char *option, const char *
         strata_list_devices(ctx, complete_device, w);
     if (strcmp(option, "--after") == 0)
         candidate("all", "each pass that changed the graph", w->prefix);
-    if (strcmp(option, "--after") == 0 || strcmp(option, "--no-pass") == 0 || strcmp(option, "--pipeline") == 0)
+    if (strcmp(option, "--after") == 0 || strcmp(option, "--no-pass") == 0 ||
+        strcmp(option, "--pipeline") == 0)
         strata_list_passes(ctx, complete_pass, w);
 }
 

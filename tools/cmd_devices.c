@@ -25,9 +25,10 @@ static void to_table(void *user, const strata_device_info *info)
 static void to_json(void *user, const strata_device_info *info)
 {
     char    buf[64];
-    json_t *row = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:b}", "device", model_device_name(info, buf, sizeof buf),
-                            "backend", info->backend, "index", info->index, "name", info->name, "type", info->type,
-                            "uuid", info->uuid, "memory", (json_int_t)info->memory, "usable", !*info->unusable);
+    json_t *row = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:b}", "device",
+                            model_device_name(info, buf, sizeof buf), "backend", info->backend, "index",
+                            info->index, "name", info->name, "type", info->type, "uuid", info->uuid, "memory",
+                            (json_int_t)info->memory, "usable", !*info->unusable);
     if (*info->unusable)
         json_object_set_new(row, "unusable", json_string(info->unusable));
     json_array_append_new(((struct listing *)user)->json, row);

@@ -30,8 +30,8 @@ static void print_heading(const struct dump *d, const char *pass)
     }
 }
 
-static strata_status after_pass(void *user, const char *pass, const strata_graph *g, bool changed, double milliseconds,
-                                strata_error *err)
+static strata_status after_pass(void *user, const char *pass, const strata_graph *g, bool changed,
+                                double milliseconds, strata_error *err)
 {
     struct dump  *d = user;
     strata_status status = STRATA_OK;
@@ -82,11 +82,13 @@ static int dump_plan(struct model *m, strata_graph **g, const struct dump *d)
 static int check(const struct options *o)
 {
     if (o->plan && o->after)
-        return talk_error(EXIT_USAGE, "--plan shows the graph after all passes, --after an earlier one; give one of them");
+        return talk_error(
+            EXIT_USAGE, "--plan shows the graph after all passes, --after an earlier one; give one of them");
     if (o->plan && o->format != STRATA_DUMP_TEXT)
         return talk_error(EXIT_USAGE, "--plan is text only");
     if (o->plan && !o->weights && !o->random_weights.given)
-        return talk_error(EXIT_USAGE, "--plan packs the weights of each step; give --weights FILE, or --random-weights 1");
+        return talk_error(
+            EXIT_USAGE, "--plan packs the weights of each step; give --weights FILE, or --random-weights 1");
     return model_check_weights(o, false);
 }
 
@@ -125,8 +127,9 @@ const struct command command_dump = {
     .name = "dump",
     .summary = "the graph of a model, at any stage",
     .usage = "MODEL [options]",
-    .about = "The graph, a line per value: '%name = op(operands) {attributes} : type'. Text form, Graphviz, or JSON.\n"
-             "Without weights, passes that compute with them show only the structure they make.",
+    .about = "The graph, a line per value: '%name = op(operands) {attributes} : type'; as text, for\n"
+             "Graphviz, or in JSON. Without weights, passes that compute with them show only the\n"
+             "structure they make.",
     .examples = "  strata dump resnet50 --at stride:8\n"
                 "  strata dump resnet18 --after fuse_act\n"
                 "  strata dump repvgg_a0 --random-weights 1 --after all -o stages.txt\n"

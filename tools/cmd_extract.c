@@ -51,8 +51,8 @@ static int check_output(const struct options *o)
     return code;
 }
 
-/* The size to start with: that of the first input when it is a tensor. One that cannot be read is rejected when its
- * turn comes. */
+/* The size to start with: that of the first input when it is a tensor. One that cannot be read is rejected
+ * when its turn comes. */
 static void first_size(const struct options *o, const struct inputs *in, int size[2])
 {
     strata_tensor *t = NULL;
@@ -77,7 +77,7 @@ static bool has_map(const strata_graph *g)
     return false;
 }
 
-/* ---- Transcript ----------------------------------------------------------------------------------------- */
+/* ---- Transcript ------------------------------------------------------------------------------ */
 
 static void tell_model(const struct model *m, const strata_graph *g)
 {
@@ -92,7 +92,8 @@ static void tell_model(const struct model *m, const strata_graph *g)
 static void tell_inputs(const struct options *o, const struct inputs *in)
 {
     talk_line("inputs", "%d, preprocessed as %s", in->count,
-              o->preprocess == STRATA_PREPROCESS_PILLOW ? "timm and torchvision (pillow)" : "MindCV (mindcv)");
+              o->preprocess == STRATA_PREPROCESS_PILLOW ? "timm and torchvision (pillow)"
+                                                        : "MindCV (mindcv)");
     if (in->ignored)
         talk_line("", "%d files of these folders do not look like images and are left out", in->ignored);
 }
@@ -111,7 +112,7 @@ static void tell_program(const strata_program *program, int batch)
                      info.fallback_steps);
 }
 
-/* ---- The job ---------------------------------------------------------------------------------------------- */
+/* ---- The job --------------------------------------------------------------------------------- */
 
 /* The graph that decides: it tells whether the selectors fit, and becomes the first program. */
 static int set_up(struct pump *p, struct model *m, const struct inputs *in)
@@ -128,12 +129,14 @@ static int set_up(struct pump *p, struct model *m, const struct inputs *in)
     const strata_tensor_desc input = *strata_graph_input(g, 0).desc;
     p->sides.record = *strata_graph_input_record(g);
     p->sides.record.channels = (int)input.dim[1];
-    p->sides.record.height = o->size[0] ? o->size[0] : m->info.input.height; /* of images; a tensor has its own */
+    /* Of images; a tensor has its own size. */
+    p->sides.record.height = o->size[0] ? o->size[0] : m->info.input.height;
     p->sides.record.width = o->size[1] ? o->size[1] : m->info.input.width;
     tell_model(m, g);
     if (o->picture && !has_map(g)) {
         strata_graph_destroy(g);
-        return talk_error(EXIT_USAGE, "--picture draws feature maps, and these outputs have none; add one with --at");
+        return talk_error(EXIT_USAGE,
+                          "--picture draws feature maps, and these outputs have none; add one with --at");
     }
     if (strata_writer_create(o->output, o->dtype ? STRATA_F16 : STRATA_F32, &p->writer, &err) != STRATA_OK) {
         strata_graph_destroy(g);
@@ -152,7 +155,8 @@ static int load_and_run(struct pump *p, const struct model *m, const struct inpu
                                         .ignore_exif = o->exif == EXIF_IGNORE };
     strata_loader              *loader = NULL;
     strata_error                err = { 0 };
-    if (strata_loader_create(m->ctx, (const char *const *)in->path, in->count, &how, &loader, &err) != STRATA_OK)
+    if (strata_loader_create(m->ctx, (const char *const *)in->path, in->count, &how, &loader, &err) !=
+        STRATA_OK)
         return talk_failure(STAGE_RUN, &err, NULL);
     int code = pump_run(p, loader, &stop_signal);
     strata_loader_destroy(loader);
@@ -189,7 +193,8 @@ static int finish(struct pump *p, const struct model *m, const char *sha256, dou
     if (code)
         return code;
     double seconds = talk_seconds() - start;
-    talk_line("done", "%d %s in %.2f s (%.1f images/s) -> %s", p->rows, p->rows == 1 ? "row" : "rows", seconds, p->rows / seconds, o->output);
+    talk_line("done", "%d %s in %.2f s (%.1f images/s) -> %s", p->rows, p->rows == 1 ? "row" : "rows",
+              seconds, p->rows / seconds, o->output);
     if (o->picture)
         talk_line("", "picture -> %s", o->picture);
     if (o->dump_input)
@@ -200,7 +205,7 @@ static int finish(struct pump *p, const struct model *m, const char *sha256, dou
     return EXIT_REJECTED;
 }
 
-/* No more rows at once than there can be; only a tensor may hold several. A graph file brings its own batch. */
+/* No more rows at once than there can be; only a tensor holds several. A graph file brings its own batch. */
 static int useful_batch(const struct model *m, const struct inputs *in)
 {
     const struct options *o = m->options;
@@ -258,16 +263,17 @@ const struct command command_extract = {
     .summary = "features of images, as arrays",
     .usage = "MODEL INPUT... -o OUT (--weights FILE | --random-weights SEED) [options]",
     .about =
-        "Runs a model over images and writes one array per output, [N,C,H,W], rows in the order of the inputs,\n"
-        "with the names of the inputs and a record of how it was done.\n\n"
-        "INPUT is an image (JPEG, PNG, WebP), a folder of them, a .txt list, - for a list on stdin (a path per\n"
-        "line, or NUL-ended as find -print0 writes), or a .npy tensor: float32 [N,C,H,W] or [C,H,W], normalised\n"
-        "already, used as it is at its own size. Images that cannot be read are rejected one by one (exit code 3),\n"
-        "never replaced.",
-    .examples = "  strata extract resnet50 cat.jpg --weights resnet50.ckpt -o cat.npz\n"
-                "  strata extract resnet50 photos/ --weights r50.safetensors --auto-map --at stride:8,stride:16 -o f.npz\n"
-                "  find photos -name '*.jpg' -print0 | strata extract hrnet_w32 - --random-weights 1 -o f.npz\n"
-                "  strata extract convnext_tiny cat.jpg --random-weights 1 --picture cat.png -o cat.safetensors\n",
+        "Runs a model over images and writes one array per output, [N,C,H,W], rows in the order of\n"
+        "the inputs, with the names of the inputs and a record of how it was done.\n\n"
+        "INPUT is an image (JPEG, PNG, WebP), a folder of them, a .txt list, - for a list on stdin (a\n"
+        "path per line, or NUL-ended as find -print0 writes), or a .npy tensor: float32 [N,C,H,W] or\n"
+        "[C,H,W], normalised already, used as it is at its own size. Images that cannot be read are\n"
+        "rejected one by one (exit code 3), never replaced.",
+    .examples =
+        "  strata extract resnet50 cat.jpg --weights resnet50.ckpt -o cat.npz\n"
+        "  strata extract resnet50 photos/ --weights r50.safetensors --auto-map --at C3,C4 -o f.npz\n"
+        "  find photos -name '*.jpg' -print0 | strata extract hrnet_w32 - --random-weights 1 -o f.npz\n"
+        "  strata extract vgg16 cat.jpg --random-weights 1 --picture cat.png -o cat.safetensors\n",
     .bit = FOR_EXTRACT,
     .min_args = 2,
     .max_args = -1,

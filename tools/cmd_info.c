@@ -9,7 +9,7 @@
 struct facts {
     strata_input_record record;
     strata_tensor_desc  input;
-    uint64_t            params, macs;                 /* of what --at asks for, else of the whole classifier */
+    uint64_t            params, macs; /* of what --at asks for, else of the whole classifier */
     uint64_t            feature_params, feature_macs; /* of every feature, without the head */
 };
 
@@ -18,7 +18,7 @@ static const char *interpolation_name(strata_interpolation how)
     return how == STRATA_BICUBIC ? "bicubic" : "bilinear";
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *json_input(const struct facts *f)
 {
@@ -42,9 +42,10 @@ static json_t *json_feature(const strata_feature *f)
     json_t *shape = json_array();
     for (int i = 0; i < f->desc->rank; i++)
         json_array_append_new(shape, json_integer(f->desc->dim[i]));
-    return json_pack("{s:i, s:o, s:s, s:i, s:i, s:o, s:o, s:o}", "index", f->index, "name", talk_json_text(f->name), "level", level,
-                     "stride", f->reduction, "channels", f->channels, "shape", shape, "receptive_field",
-                     json_extent(f->receptive_field), "offset", json_extent(f->offset));
+    return json_pack("{s:i, s:o, s:s, s:i, s:i, s:o, s:o, s:o}", "index", f->index, "name",
+                     talk_json_text(f->name), "level", level, "stride", f->reduction, "channels", f->channels,
+                     "shape", shape, "receptive_field", json_extent(f->receptive_field), "offset",
+                     json_extent(f->offset));
 }
 
 static int print_json(const struct model *m, const strata_graph *g, const struct facts *f)
@@ -60,38 +61,40 @@ static int print_json(const struct model *m, const strata_graph *g, const struct
         json_array_append_new(features, json_feature(&feature));
     }
     return talk_json(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:i, s:s, s:o, s:o}", "name",
-                               talk_json_text(m->info.name), "family",
-                               m->info.family, "params", (json_int_t)f->params, "macs", (json_int_t)f->macs,
-                               "feature_params", (json_int_t)f->feature_params, "feature_macs",
-                               (json_int_t)f->feature_macs, "classes", m->info.classes, "preprocess",
-                               m->options->preprocess == STRATA_PREPROCESS_PILLOW ? "pillow" : "mindcv", "input",
-                               json_input(f), "features", features));
+                               talk_json_text(m->info.name), "family", m->info.family, "params",
+                               (json_int_t)f->params, "macs", (json_int_t)f->macs, "feature_params",
+                               (json_int_t)f->feature_params, "feature_macs", (json_int_t)f->feature_macs,
+                               "classes", m->info.classes, "preprocess",
+                               m->options->preprocess == STRATA_PREPROCESS_PILLOW ? "pillow" : "mindcv",
+                               "input", json_input(f), "features", features));
 }
 
-/* ---- Text ------------------------------------------------------------------------------------------ */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 static void print_input(const struct model *m, const struct facts *f)
 {
     const strata_input_record *r = &f->record;
     const int64_t             *dim = f->input.dim;
     bool                       pillow = m->options->preprocess == STRATA_PREPROCESS_PILLOW;
-    long long                  shorter = (long long)((double)(dim[2] < dim[3] ? dim[2] : dim[3]) / r->crop_pct);
-    printf("input       %lld x %lld (height x width), %lld channels%s\n", (long long)dim[2], (long long)dim[3],
-           (long long)dim[1], dim[1] == 3 ? ", RGB" : "");
+    long long shorter = (long long)((double)(dim[2] < dim[3] ? dim[2] : dim[3]) / r->crop_pct);
+    printf("input       %lld x %lld (height x width), %lld channels%s\n", (long long)dim[2],
+           (long long)dim[3], (long long)dim[1], dim[1] == 3 ? ", RGB" : "");
     printf("images      shorter side to %lld, %s, %s; centre crop (crop_pct %g)\n", shorter,
-           interpolation_name(r->interpolation), pillow ? "as timm and torchvision (Pillow)" : "as MindCV (OpenCV)",
-           r->crop_pct);
+           interpolation_name(r->interpolation),
+           pillow ? "as timm and torchvision (Pillow)" : "as MindCV (OpenCV)", r->crop_pct);
     printf("            mean %g %g %g, std %g %g %g, of values in 0..1\n", r->mean[0], r->mean[1], r->mean[2],
            r->std[0], r->std[1], r->std[2]);
 }
 
 static int print_features(const strata_graph *g, const strata_tensor_desc *input)
 {
-    struct table t = { .titles = { ">index", "name", "level", ">stride", ">channels", "shape", ">receptive field" } };
+    struct table t = { .titles = { ">index", "name", "level", ">stride", ">channels", "shape",
+                                   ">receptive field" } };
     strata_error err = { 0 };
     int          count = strata_graph_feature_count(g);
     if (count == 0) {
-        printf("\nno features; --at logits is the classifier, --at %%NAME any value that 'strata dump' shows\n");
+        printf(
+            "\nno features; --at logits is the classifier, --at %%NAME any value that 'strata dump' shows\n");
         return EXIT_DONE;
     }
     for (int i = 0; i < count; i++) {
@@ -115,7 +118,8 @@ static int print_features(const strata_graph *g, const strata_tensor_desc *input
 static int print_text(const struct model *m, const strata_graph *g, const struct facts *f)
 {
     char params[32], macs[32], feature_params[32], feature_macs[32];
-    printf("%s  (%s)%s%s\n", m->info.name, m->info.family, m->info.doc ? "  " : "", m->info.doc ? m->info.doc : "");
+    printf("%s  (%s)%s%s\n", m->info.name, m->info.family, m->info.doc ? "  " : "",
+           m->info.doc ? m->info.doc : "");
     printf("parameters  %s; %s for all features\n", talk_count((double)f->params, params, 32),
            talk_count((double)f->feature_params, feature_params, 32));
     printf("MACs        %s; %s\n", talk_count((double)f->macs, macs, 32),
@@ -124,7 +128,7 @@ static int print_text(const struct model *m, const strata_graph *g, const struct
     return print_features(g, &f->input);
 }
 
-/* ---- The command ------------------------------------------------------------------------------------- */
+/* ---- The command ----------------------------------------------------------------------------- */
 
 static int feature_cost(const struct model *m, struct facts *f)
 {

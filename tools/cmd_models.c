@@ -30,10 +30,10 @@ static void show(void *user, const strata_model_info *info)
     if (!l->json)
         puts(info->name);
     else
-        json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:b, s:i, s:[i,i]}", "name", info->name, "family",
-                                                 info->family, "doc", info->doc ? info->doc : "", "features",
-                                                 info->has_features, "classes", info->classes, "size",
-                                                 info->input.height, info->input.width));
+        json_array_append_new(l->json, json_pack("{s:s, s:s, s:s, s:b, s:i, s:[i,i]}", "name", info->name,
+                                                 "family", info->family, "doc", info->doc ? info->doc : "",
+                                                 "features", info->has_features, "classes", info->classes,
+                                                 "size", info->input.height, info->input.width));
 }
 
 static int run(const struct options *o)
@@ -65,7 +65,8 @@ const struct command command_models = {
     .name = "models",
     .summary = "names of the models",
     .usage = "[PATTERN...] [options]",
-    .about = "The names of the registered models that match a shell pattern, one per line; without patterns, all.",
+    .about = "The names of the registered models that match a shell pattern, one per line; without\n"
+             "patterns, all.",
     .examples = "  strata models\n"
                 "  strata models 'resnet*' 'hrnet*'\n"
                 "  strata models --features --json\n",

@@ -49,8 +49,8 @@ static int list(const struct options *o, const strata_weights *w)
             table_entry(&t, &e, sha256);
     }
     if (o->json)
-        return talk_json(json_pack("{s:o, s:s, s:o}", "file", talk_json_text(o->args[0]), "format", strata_weights_format(w),
-                                   "entries", entries));
+        return talk_json(json_pack("{s:o, s:s, s:o}", "file", talk_json_text(o->args[0]), "format",
+                                   strata_weights_format(w), "entries", entries));
     return table_print(&t, stdout);
 }
 
@@ -62,8 +62,8 @@ static int convert(const struct options *o, const strata_weights *w)
         return code;
     if (strata_weights_save(w, o->convert, &err) != STRATA_OK)
         return talk_failure(STAGE_FILES, &err, NULL);
-    talk_line("done", "%d entries of %s (%s) -> %s", strata_weights_count(w), o->args[0], strata_weights_format(w),
-              o->convert);
+    talk_line("done", "%d entries of %s (%s) -> %s", strata_weights_count(w), o->args[0],
+              strata_weights_format(w), o->convert);
     return EXIT_DONE;
 }
 
@@ -88,8 +88,9 @@ const struct command command_weights = {
     .name = "weights",
     .summary = "what a checkpoint holds; convert it",
     .usage = "FILE [options]",
-    .about = "Name, shape, type and SHA-256 of every entry of a MindSpore .ckpt or a .safetensors, told apart by\n"
-             "content. The hash is of the entry's bytes, little-endian, so it is the same in both formats.",
+    .about = "Name, shape, type and SHA-256 of every entry of a MindSpore .ckpt or a .safetensors, told\n"
+             "apart by content. The hash is of the entry's bytes, little-endian, so it is the same in\n"
+             "both formats.",
     .examples = "  strata weights resnet50.ckpt\n"
                 "  strata weights resnet50.ckpt --json\n"
                 "  strata weights resnet50.ckpt --convert resnet50.safetensors\n",

@@ -20,7 +20,7 @@
 #include <semaphore.h>
 #include <signal.h>
 
-/* ---- extract_sizes.c ------------------------------------------------------------------------------- */
+/* ---- extract_sizes.c ------------------------------------------------------------------------- */
 
 /* A batch on its way: filled by us, then read and written by the session, then read by the writer. */
 struct slot {
@@ -52,12 +52,12 @@ struct size_set {
     struct sized  at[SIZES_KEPT];
 };
 
-/* The program for this size; `g` (NULL: built here) is the graph of that size, taken in any case. Pointers got
- * earlier may be gone. Returns an exit code; EXIT_USAGE: the model cannot be built at this size. */
+/* The program for this size; `g` (NULL: built here) is the graph of that size, taken in any case. Pointers
+ * got earlier may be gone. Returns an exit code; EXIT_USAGE: the model cannot be built at this size. */
 int  sizes_get(struct size_set *set, int64_t height, int64_t width, strata_graph *g, struct sized **out);
 void sizes_free(struct size_set *set);
 
-/* ---- extract_sides.c ---------------------------------------------------------------------------------- */
+/* ---- extract_sides.c ------------------------------------------------------------------------- */
 
 struct sides {
     const struct options *options;
@@ -71,11 +71,12 @@ struct sides {
 
 /* Of each row that was accepted, in order. `image` NULL: a tensor; taken in any case. */
 int  sides_input(struct sides *s, const strata_tensor *rows, strata_image *image, bool first);
-int  sides_outputs(struct sides *s, const strata_graph *g, strata_tensor *const *outputs); /* of the first batch */
+int  sides_outputs(struct sides *s, const strata_graph *g,
+                   strata_tensor *const *outputs); /* of the first batch */
 int  sides_write(struct sides *s);
 void sides_free(struct sides *s);
 
-/* ---- extract_pump.c ------------------------------------------------------------------------------------- */
+/* ---- extract_pump.c -------------------------------------------------------------------------- */
 
 struct pump {
     struct size_set     sizes;
@@ -97,7 +98,7 @@ struct pump {
 int  pump_run(struct pump *p, strata_loader *loader, const volatile sig_atomic_t *stop);
 void pump_free(struct pump *p);
 
-/* ---- extract_record.c ------------------------------------------------------------------------------------- */
+/* ---- extract_record.c ------------------------------------------------------------------------ */
 
 /* Reads the weights file once more in the background, to hash it. */
 struct file_hash {
@@ -109,7 +110,8 @@ struct file_hash {
 int         file_hash_start(struct file_hash *h, const char *path);
 const char *file_hash_wait(struct file_hash *h);
 
-/* The text that goes with the arrays; the caller frees it. NULL: out of memory. `record` has the size used. */
+/* The text that goes with the arrays; the caller frees it. NULL: out of memory. `record` has the size used.
+ */
 char *record_text(const struct model *m, const strata_program *program, const strata_input_record *record,
                   const char *sha256);
 

@@ -4,8 +4,8 @@
  *     slot 0:  fill | run        | write | fill | run        | ...
  *     slot 1:         fill |       wait   run        | write | ...
  *
- * Rows keep the order of the inputs. The last batch of a size is padded with zeros, and the rows of the padding
- * are dropped: a row's numbers do not depend on what shares its batch. */
+ * Rows keep the order of the inputs. The last batch of a size is padded with zeros, and the rows of the
+ * padding are dropped: a row's numbers do not depend on what shares its batch. */
 #include "extract.h"
 
 #include "talk.h"
@@ -23,14 +23,15 @@ static void on_done(void *user, strata_status status, const strata_error *err)
     sem_post(&s->done);
 }
 
-/* ---- A batch: submit, wait, write ------------------------------------------------------------------- */
+/* ---- A batch: submit, wait, write ------------------------------------------------------------ */
 
 static int submit(struct pump *p, struct slot *s)
 {
     const strata_tensor_desc *desc = strata_tensor_get_desc(s->input);
     size_t                    row = strata_bytes(desc) / (size_t)p->batch;
     strata_error              err = { 0 };
-    memset((char *)strata_tensor_data(s->input) + row * (size_t)s->rows, 0, row * (size_t)(p->batch - s->rows));
+    memset((char *)strata_tensor_data(s->input) + row * (size_t)s->rows, 0,
+           row * (size_t)(p->batch - s->rows));
     if (strata_session_submit(p->current->session, &s->input, s->outputs, on_done, s, &err) != STRATA_OK)
         return talk_failure(STAGE_RUN, &err, NULL);
     p->running = s;
@@ -60,7 +61,8 @@ static int write_slot(struct pump *p, struct slot *s)
         strata_tensor_desc desc = *strata_tensor_get_desc(s->outputs[i]);
         strata_tensor     *rows = NULL;
         desc.dim[0] = s->rows;
-        if (strata_tensor_wrap(&desc, strata_tensor_data(s->outputs[i]), NULL, NULL, &rows, &err) != STRATA_OK)
+        if (strata_tensor_wrap(&desc, strata_tensor_data(s->outputs[i]), NULL, NULL, &rows, &err) !=
+            STRATA_OK)
             code = talk_failure(STAGE_RUN, &err, NULL);
         else if (strata_writer_append(p->writer, strata_graph_output(g, i).name, rows, &err) != STRATA_OK)
             code = talk_failure(STAGE_FILES, &err, NULL);
@@ -99,7 +101,7 @@ static int drain(struct pump *p)
     return code;
 }
 
-/* ---- Inputs --------------------------------------------------------------------------------------------- */
+/* ---- Inputs ---------------------------------------------------------------------------------- */
 
 /* Texts of the library mostly start with the path already. */
 static void reject(struct pump *p, const char *path, const char *why)
@@ -172,9 +174,11 @@ static int choose_size(struct pump *p, const char *path, const strata_tensor_des
     if (fits(p, z))
         return EXIT_DONE;
     *accepted = false;
-    snprintf(why, sizeof why,
-             "its size %lldx%lld gives arrays of another shape than the %lldx%lld before it; give it a file of its own",
-             (long long)desc->dim[2], (long long)desc->dim[3], (long long)p->first_size[0], (long long)p->first_size[1]);
+    snprintf(
+        why, sizeof why,
+        "its size %lldx%lld gives arrays of another shape than the %lldx%lld before it; give it its own file",
+        (long long)desc->dim[2], (long long)desc->dim[3], (long long)p->first_size[0],
+        (long long)p->first_size[1]);
     reject(p, path, why);
     return EXIT_DONE;
 }
@@ -205,7 +209,8 @@ static int accept_item(struct pump *p, const char *path, const strata_tensor *te
     if (desc->rank != 4 || desc->dim[0] < 1 || desc->dim[1] != p->sides.record.channels) {
         char shape[96], why[256];
         snprintf(why, sizeof why, "a tensor of shape %s; the model wants [N,%d,H,W] or [%d,H,W]",
-                 strata_shape_text(desc, shape, sizeof shape), p->sides.record.channels, p->sides.record.channels);
+                 strata_shape_text(desc, shape, sizeof shape), p->sides.record.channels,
+                 p->sides.record.channels);
         reject(p, path, why);
     } else {
         code = choose_size(p, path, desc, &accepted);

@@ -46,10 +46,11 @@ static json_t *weights_record(const struct model *m, const char *sha256)
 static json_t *input_record(const struct model *m, const strata_input_record *r)
 {
     const struct options *o = m->options;
-    return json_pack("{s:[i,i], s:i, s:[f,f,f], s:[f,f,f], s:s, s:f, s:s, s:s}", "size", r->height, r->width, "channels", r->channels, "mean", r->mean[0], r->mean[1], r->mean[2], "std",
-                     r->std[0], r->std[1], r->std[2], "interpolation",
-                     r->interpolation == STRATA_BICUBIC ? "bicubic" : "bilinear", "crop_pct", r->crop_pct, "preprocess",
-                     o->preprocess == STRATA_PREPROCESS_PILLOW ? "pillow" : "mindcv", "exif",
+    return json_pack("{s:[i,i], s:i, s:[f,f,f], s:[f,f,f], s:s, s:f, s:s, s:s}", "size", r->height, r->width,
+                     "channels", r->channels, "mean", r->mean[0], r->mean[1], r->mean[2], "std", r->std[0],
+                     r->std[1], r->std[2], "interpolation",
+                     r->interpolation == STRATA_BICUBIC ? "bicubic" : "bilinear", "crop_pct", r->crop_pct,
+                     "preprocess", o->preprocess == STRATA_PREPROCESS_PILLOW ? "pillow" : "mindcv", "exif",
                      o->exif == EXIF_IGNORE ? "ignore" : "apply");
 }
 
@@ -65,11 +66,11 @@ char *record_text(const struct model *m, const strata_program *program, const st
         json_array_append_new(outputs, talk_json_text(strata_graph_output(g, i).name));
 
     const char *selectors = o->at ? o->at : o->out_indices;
-    json_t     *record = json_pack("{s:s, s:o, s:s?, s:o, s:o, s:o, s:s, s:s, s:s}", "strata", strata_version(), "model",
-                                   talk_json_text(m->info.name), "at", selectors, "outputs", outputs, "weights",
-                                   weights_record(m, sha256), "input", input_record(m, r), "device", info.device,
-                                   "pipeline", m->pipeline ? m->pipeline : strata_default_pipeline(), "dtype",
-                                   o->dtype ? "f16" : "f32");
+    json_t     *record =
+        json_pack("{s:s, s:o, s:s?, s:o, s:o, s:o, s:s, s:s, s:s}", "strata", strata_version(), "model",
+                  talk_json_text(m->info.name), "at", selectors, "outputs", outputs, "weights",
+                  weights_record(m, sha256), "input", input_record(m, r), "device", info.device, "pipeline",
+                  m->pipeline ? m->pipeline : strata_default_pipeline(), "dtype", o->dtype ? "f16" : "f32");
     char *text = record ? json_dumps(record, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(record);
     return text;

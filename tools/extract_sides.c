@@ -35,7 +35,8 @@ static int keep_input(struct sides *s, const strata_tensor *rows)
         size_t capacity = 2 * s->capacity > s->used + bytes ? 2 * s->capacity : s->used + bytes;
         float *grown = realloc(s->inputs, capacity);
         if (!grown)
-            return talk_error(EXIT_UNEXPECTED, "out of memory; --dump-input holds all input tensors in memory");
+            return talk_error(EXIT_UNEXPECTED,
+                              "out of memory; --dump-input holds all input tensors in memory");
         s->inputs = grown;
         s->capacity = capacity;
     }

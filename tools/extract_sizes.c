@@ -36,7 +36,8 @@ static int make_slot(const struct sized *z, struct slot *s)
     s->outputs = calloc((size_t)z->output_count, sizeof *s->outputs);
     if (!s->outputs)
         return talk_error(EXIT_UNEXPECTED, "out of memory");
-    if (strata_tensor_create(strata_graph_input(strata_program_graph(z->program), 0).desc, &s->input, &err) != STRATA_OK ||
+    if (strata_tensor_create(strata_graph_input(strata_program_graph(z->program), 0).desc, &s->input, &err) !=
+            STRATA_OK ||
         strata_session_alloc_outputs(z->session, s->outputs, &err) != STRATA_OK)
         return talk_failure(STAGE_RUN, &err, NULL);
     sem_init(&s->done, 0, 0);
@@ -53,7 +54,8 @@ static int check_rows(const strata_graph *g, int batch)
     for (int i = 0; i < count; i++) {
         strata_output out = strata_graph_output(g, i);
         if (out.desc->rank < 1 || out.desc->dim[0] != batch)
-            return talk_error(EXIT_UNKNOWN, "--at: '%s' is not a value per image; 'strata dump' shows the shapes",
+            return talk_error(EXIT_UNKNOWN,
+                              "--at: '%s' is not a value per image; 'strata dump' shows the shapes",
                               out.name);
     }
     return EXIT_DONE;

@@ -1,4 +1,5 @@
-/* files.c: see the header. What is written goes to a temporary file in the same folder, renamed when it is whole. */
+/* files.c: see the header. What is written goes to a temporary file in the same folder, renamed when it is
+ * whole. */
 #include "files.h"
 
 #include "talk.h"
@@ -36,7 +37,7 @@ int read_stream(FILE *from, const char *name, char **text, size_t *size)
     return EXIT_DONE;
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static bool written_in_place(const char *path)
 {

@@ -1,4 +1,4 @@
-/* gen_docs: writes the pages of docs/ that say what the definitions say, so that they cannot say anything else.
+/* gen_docs: writes the pages of docs/ that repeat the definitions, so that they cannot say anything else.
  *
  *     gen_docs ops|passes|models > docs/PAGE.md
  *
@@ -16,11 +16,12 @@ static const strata_op_def *const ops[] = {
 
 static void generated(const char *title, const char *from)
 {
-    printf("# %s\n\n<!-- Made from %s by 'meson compile update-docs'. Edit the definitions, not this file. -->\n\n",
+    printf("# %s\n\n"
+           "<!-- Made from %s by 'meson compile update-docs'. Edit the definitions, not this file. -->\n\n",
            title, from);
 }
 
-/* ---- Ops ---------------------------------------------------------------------------------------------- */
+/* ---- Ops ------------------------------------------------------------------------------------- */
 
 static const char *type_name(strata_attr_type type)
 {
@@ -63,8 +64,10 @@ static void print_op(const strata_op_def *op)
         unsigned    flag;
         const char *text;
     } flags[] = {
-        { STRATA_OP_ELEMENTWISE, "elementwise" }, { STRATA_OP_VIEW, "a view: no bytes move" },
-        { STRATA_OP_COMMUTES, "operands 0 and 1 may be swapped" }, { STRATA_OP_SOURCE, "a source: no operands" },
+        { STRATA_OP_ELEMENTWISE, "elementwise" },
+        { STRATA_OP_VIEW, "a view: no bytes move" },
+        { STRATA_OP_COMMUTES, "operands 0 and 1 may be swapped" },
+        { STRATA_OP_SOURCE, "a source: no operands" },
         { STRATA_OP_VARIADIC, "any number of operands" },
     };
     printf("## %s\n\n    %s(", op->name, op->name);
@@ -92,14 +95,15 @@ static int write_ops(strata_context *ctx)
 {
     (void)ctx;
     generated("Ops", "the op definitions in ops/");
-    printf("One node is one operation and the one value it defines. Shapes are in logical order N, C, H, W whatever the\n"
-           "memory layout; `?` marks operands that may be left out; attributes at their default are not printed.\n\n");
+    printf("One node is one operation and the one value it defines. Shapes are in logical order N, C, H,\n"
+           "W whatever the memory layout; `?` marks operands that may be left out; attributes at their\n"
+           "default are not printed.\n\n");
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         print_op(ops[i]);
     return 0;
 }
 
-/* ---- Passes --------------------------------------------------------------------------------------------- */
+/* ---- Passes ---------------------------------------------------------------------------------- */
 
 static void print_pass(void *user, const char *name, const char *doc)
 {
@@ -110,14 +114,14 @@ static void print_pass(void *user, const char *name, const char *doc)
 static int write_passes(strata_context *ctx)
 {
     generated("Passes", "the pass definitions in passes/");
-    printf("The default pipeline is\n\n    %s\n\n`--pipeline` replaces it, `--no-pass` leaves a pass out, `strata dump "
-           "--after PASS` shows its result.\n\n| pass | does |\n| --- | --- |\n",
-           strata_default_pipeline());
+    printf("The default pipeline is\n\n    %s\n\n", strata_default_pipeline());
+    printf("`--pipeline` replaces it, `--no-pass` leaves a pass out, `strata dump --after PASS` shows its\n"
+           "result.\n\n| pass | does |\n| --- | --- |\n");
     strata_list_passes(ctx, print_pass, NULL);
     return 0;
 }
 
-/* ---- Models ----------------------------------------------------------------------------------------------- */
+/* ---- Models ---------------------------------------------------------------------------------- */
 
 struct models {
     strata_model_info info[512];
@@ -161,8 +165,9 @@ static int write_models(strata_context *ctx)
     int                  failed = 0;
     strata_list_models(ctx, NULL, false, collect, &m);
     generated("Models", "the model tables in models/");
-    printf("%d models. Parameters count running statistics; multiply-accumulates are of one image of the model's size;\n"
-           "features are `stride:channels` by index, as `strata info MODEL` lists them with names and shapes.\n",
+    printf("%d models. Parameters count running statistics; multiply-accumulates are of one image of the\n"
+           "model's size; features are `stride:channels` by index, as `strata info MODEL` lists them with\n"
+           "names and shapes.\n",
            m.count);
     for (int i = 0; i < m.count; i++) {
         bool seen = false;
@@ -170,7 +175,8 @@ static int write_models(strata_context *ctx)
             seen = strcmp(m.info[k].family, m.info[i].family) == 0;
         if (seen)
             continue;
-        printf("\n## %s\n\n| model | images | parameters | MACs | features |\n| --- | --- | --- | --- | --- |\n",
+        printf("\n## %s\n\n"
+               "| model | images | parameters | MACs | features |\n| --- | --- | --- | --- | --- |\n",
                m.info[i].family);
         for (int k = i; k < m.count; k++)
             if (strcmp(m.info[k].family, m.info[i].family) == 0)

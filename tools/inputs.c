@@ -39,7 +39,7 @@ static int add(struct inputs *in, const char *path, size_t length)
     return EXIT_DONE;
 }
 
-/* ---- Folders ---------------------------------------------------------------------------------- */
+/* ---- Folders --------------------------------------------------------------------------------- */
 
 static int by_bytes(const struct dirent **a, const struct dirent **b)
 {
@@ -87,7 +87,7 @@ static int add_folder(struct inputs *in, const char *folder)
     return code;
 }
 
-/* ---- Lists ------------------------------------------------------------------------------------- */
+/* ---- Lists ----------------------------------------------------------------------------------- */
 
 static int add_list(struct inputs *in, FILE *from, const char *name)
 {
@@ -120,7 +120,7 @@ static int add_list_file(struct inputs *in, const char *path)
     return code;
 }
 
-/* ---- Arguments ----------------------------------------------------------------------------------- */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 static int add_argument(struct inputs *in, const char *arg)
 {

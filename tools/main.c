@@ -51,7 +51,8 @@ static int unknown_command(const char *name)
         if (commands[i]->summary)
             names[count++] = commands[i]->name;
     if (name[0] == '-')
-        return talk_error(EXIT_USAGE, "'%s' before a command; options come after it: strata COMMAND %s", name, name);
+        return talk_error(EXIT_USAGE, "'%s' before a command; options come after it: strata COMMAND %s", name,
+                          name);
     strata_nearest(name, names, count, 1, near, sizeof near);
     return talk_error(EXIT_USAGE, "there is no command '%s'; %s%s%s'strata --help' lists them", name,
                       *near ? "did you mean '" : "", near, *near ? "'? " : "");
@@ -107,5 +108,6 @@ int main(int argc, char **argv)
         return talk_finish(EXIT_DONE);
     }
     const struct command *command = find_command(word);
-    return command ? run_command(command, argc - 1, (const char **)(void *)(argv + 1)) : unknown_command(word);
+    return command ? run_command(command, argc - 1, (const char **)(void *)(argv + 1))
+                   : unknown_command(word);
 }

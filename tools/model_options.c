@@ -20,7 +20,7 @@ int model_context(strata_context **out)
     return EXIT_DONE;
 }
 
-/* ---- Passes -------------------------------------------------------------------------------------- */
+/* ---- Passes ---------------------------------------------------------------------------------- */
 
 struct pass_names {
     const char *name[128];
@@ -77,7 +77,8 @@ static int make_pipeline(struct model *m)
     if (code || (!o->pipeline && !o->no_pass))
         return code;
 
-    const char *base = o->pipeline ? o->pipeline : strata_default_pipeline(), *word = o->no_pass ? o->no_pass : "";
+    const char *base = o->pipeline ? o->pipeline : strata_default_pipeline(),
+               *word = o->no_pass ? o->no_pass : "";
     size_t      size = strlen(base) + 3 * strlen(word) + 1;
     char       *text = m->pipeline = malloc(size);
     if (!text)
@@ -91,7 +92,7 @@ static int make_pipeline(struct model *m)
     return EXIT_DONE;
 }
 
-/* ---- Building ---------------------------------------------------------------------------------------- */
+/* ---- Building -------------------------------------------------------------------------------- */
 
 static int parse_graph(const struct model *m, strata_graph **out)
 {
@@ -102,11 +103,12 @@ static int parse_graph(const struct model *m, strata_graph **out)
         return EXIT_DONE;
     strata_graph_destroy(*out);
     *out = NULL;
-    return talk_error(EXIT_FILES, "'%s': the graph needs exactly one input, of shape [N,C,H,W]", m->graph_path);
+    return talk_error(EXIT_FILES, "'%s': the graph needs exactly one input, of shape [N,C,H,W]",
+                      m->graph_path);
 }
 
-/* Reads the file and learns from a first graph what a registered model would tell. The name is borrowed from the
- * options, for the graph does not live long. */
+/* Reads the file and learns from a first graph what a registered model would tell. The name is borrowed from
+ * the options, for the graph does not live long. */
 static int open_graph_file(struct model *m, const char *path)
 {
     strata_graph *g = NULL;
@@ -121,7 +123,9 @@ static int open_graph_file(struct model *m, const char *path)
     if (code)
         return code;
     m->graph_batch = (int)strata_graph_input(g, 0).desc->dim[0];
-    m->info = (strata_model_info){ .name = path, .family = "graph file", .input = *strata_graph_input_record(g),
+    m->info = (strata_model_info){ .name = path,
+                                   .family = "graph file",
+                                   .input = *strata_graph_input_record(g),
                                    .has_features = strata_graph_feature_count(g) > 0 };
     strata_graph_destroy(g);
     return EXIT_DONE;
@@ -154,7 +158,8 @@ void model_close(struct model *m)
 static int check_indices(const char *text)
 {
     if (text[strspn(text, "0123456789-,")] != '\0')
-        return talk_error(EXIT_USAGE, "--out-indices: '%s' is no list of numbers such as 1,2,3; --at takes names too",
+        return talk_error(EXIT_USAGE,
+                          "--out-indices: '%s' is no list of numbers such as 1,2,3; --at takes names too",
                           text);
     return EXIT_DONE;
 }
@@ -164,7 +169,8 @@ static int build_from_file(const struct model *m, int batch, int height, int wid
 {
     const struct options *o = m->options;
     if (o->num_classes || o->in_channels)
-        return talk_error(EXIT_USAGE, "%s: a graph file has its shapes; leave out --num-classes and --in-channels",
+        return talk_error(EXIT_USAGE,
+                          "%s: a graph file has its shapes; leave out --num-classes and --in-channels",
                           m->graph_path);
     int code = parse_graph(m, out);
     if (code)
@@ -172,9 +178,10 @@ static int build_from_file(const struct model *m, int batch, int height, int wid
     const int64_t *dim = strata_graph_input(*out, 0).desc->dim;
     if ((!batch || batch == dim[0]) && (!height || height == dim[2]) && (!width || width == dim[3]))
         return EXIT_DONE;
-    code = talk_error(EXIT_USAGE, "%s: the graph is for %lld inputs of %lldx%lld at once, not %d of %dx%d", m->graph_path,
-                      (long long)dim[0], (long long)dim[2], (long long)dim[3], batch ? batch : (int)dim[0],
-                      height ? height : (int)dim[2], width ? width : (int)dim[3]);
+    code =
+        talk_error(EXIT_USAGE, "%s: the graph is for %lld inputs of %lldx%lld at once, not %d of %dx%d",
+                   m->graph_path, (long long)dim[0], (long long)dim[2], (long long)dim[3],
+                   batch ? batch : (int)dim[0], height ? height : (int)dim[2], width ? width : (int)dim[3]);
     strata_graph_destroy(*out);
     *out = NULL;
     return code;
@@ -217,14 +224,15 @@ int model_build(const struct model *m, int batch, int height, int width, bool wh
     return talk_failure(STAGE_SELECT, &err, NULL);
 }
 
-/* ---- Weights ----------------------------------------------------------------------------------------- */
+/* ---- Weights --------------------------------------------------------------------------------- */
 
 int model_check_weights(const struct options *o, bool required)
 {
     if (o->weights && o->random_weights.given)
         return talk_error(EXIT_USAGE, "--weights and --random-weights exclude each other; give one of them");
     if (required && !o->weights && !o->random_weights.given)
-        return talk_error(EXIT_USAGE, "no weights; give --weights FILE, or --random-weights 1 to try things out");
+        return talk_error(EXIT_USAGE,
+                          "no weights; give --weights FILE, or --random-weights 1 to try things out");
     const char *alone = o->auto_map   ? "--auto-map"
                         : o->map      ? "--map"
                         : o->save_map ? "--save-map"
@@ -246,12 +254,14 @@ static void tell_binding(const struct model *m, const strata_bind_report *report
     int         mapped = strata_bind_report_count(report, STRATA_BIND_MAPPED);
     talk_line("weights", "%s  %s, %d entries", path, strata_weights_format(m->weights),
               strata_weights_count(m->weights));
-    talk_line("  bound", "%d of %d needed (%d not needed by these outputs, %d unexpected, %d skipped by rule)",
+    talk_line("  bound",
+              "%d of %d needed (%d not needed by these outputs, %d unexpected, %d skipped by rule)",
               exact + mapped, exact + mapped, strata_bind_report_count(report, STRATA_BIND_NOT_NEEDED),
               strata_bind_report_count(report, STRATA_BIND_UNEXPECTED),
               strata_bind_report_count(report, STRATA_BIND_SKIPPED));
     if (mapped)
-        talk_line("  mapped", "%d names %s", mapped, m->options->map ? "by the saved map" : "by role, shape and place");
+        talk_line("  mapped", "%d names %s", mapped,
+                  m->options->map ? "by the saved map" : "by role, shape and place");
 }
 
 /* What to try when a checkpoint does not fit. */
@@ -300,15 +310,15 @@ int model_bind(struct model *m, strata_graph *g)
         if (strata_graph_bind_random(g, seed->value, seed->gain, &err) != STRATA_OK)
             return talk_failure(STAGE_WEIGHTS, &err, NULL);
         if (!m->bound)
-            talk_line("weights", "random, seed %llu, gain %g: numbers without meaning", (unsigned long long)seed->value,
-                      seed->gain);
+            talk_line("weights", "random, seed %llu, gain %g: numbers without meaning",
+                      (unsigned long long)seed->value, seed->gain);
     }
     if (!code)
         m->bound = true;
     return code;
 }
 
-/* ---- Devices ------------------------------------------------------------------------------------------- */
+/* ---- Devices --------------------------------------------------------------------------------- */
 
 int model_compile(const struct model *m, strata_graph *g, strata_program **out)
 {

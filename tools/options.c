@@ -19,7 +19,7 @@
 
 enum { MAX_OPTIONS = 64, HELP_COLUMN = 30, HELP_WIDTH = 88 };
 
-/* ---- Texts to values ------------------------------------------------------------------------ */
+/* ---- Texts to values ------------------------------------------------------------------------- */
 
 static char *keep(struct options *o, char *text)
 {
@@ -117,20 +117,21 @@ static int assign(struct options *o, const struct option_def *def, const char *s
     case OPTION_LIST: {
         const char *before = *(const char **)field;
         char       *joined = NULL;
-        if (asprintf(&joined, "%s%s%s", before ? before : "", before ? " " : "", text) < 0 || !keep(o, joined))
+        if (asprintf(&joined, "%s%s%s", before ? before : "", before ? " " : "", text) < 0 ||
+            !keep(o, joined))
             return talk_error(EXIT_UNEXPECTED, "out of memory");
         *(const char **)field = joined;
         break;
     }
     case OPTION_INT:
         if (!parse_int(text, def->min, def->max, field))
-            return talk_error(EXIT_USAGE, "%s: '%s' is not a whole number from %d to %d", source, text, def->min,
-                              def->max);
+            return talk_error(EXIT_USAGE, "%s: '%s' is not a whole number from %d to %d", source, text,
+                              def->min, def->max);
         break;
     case OPTION_SIZE:
         if (!parse_size(text, def->max, field))
-            return talk_error(EXIT_USAGE, "%s: '%s' is no size; write height x width, such as 224x224 or 224", source,
-                              text);
+            return talk_error(EXIT_USAGE, "%s: '%s' is no size; write height x width, such as 224x224 or 224",
+                              source, text);
         break;
     case OPTION_CHOICE:
         if (!parse_choice(text, def->value, field))
@@ -138,14 +139,15 @@ static int assign(struct options *o, const struct option_def *def, const char *s
         break;
     case OPTION_SEED:
         if (!parse_seed(text, field))
-            return talk_error(EXIT_USAGE, "%s: '%s' is no seed; write a whole number, or number:gain such as 1:2.5",
+            return talk_error(EXIT_USAGE,
+                              "%s: '%s' is no seed; write a whole number, or number:gain such as 1:2.5",
                               source, text);
         break;
     }
     return EXIT_DONE;
 }
 
-/* ---- Command line and environment ------------------------------------------------------------- */
+/* ---- Command line and environment ------------------------------------------------------------ */
 
 static bool takes(const struct command *command, const struct option_def *def)
 {
@@ -207,9 +209,11 @@ int options_parse(const struct command *command, int argc, const char **argv, st
     for (int i = 0; option_table[i].name; i++) {
         const struct option_def *def = &option_table[i];
         if (takes(command, def))
-            rows[count++] = (struct poptOption){ .longName = def->name, .shortName = def->letter,
-                                                 .argInfo = def->kind == OPTION_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
-                                                 .val = i + 1 };
+            rows[count++] =
+                (struct poptOption){ .longName = def->name,
+                                     .shortName = def->letter,
+                                     .argInfo = def->kind == OPTION_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
+                                     .val = i + 1 };
     }
     poptContext parser = poptGetContext("strata", argc, argv, rows, 0);
     if (!parser)
@@ -247,8 +251,8 @@ int options_parse(const struct command *command, int argc, const char **argv, st
     while (o->args[o->arg_count])
         o->arg_count++;
     if (o->arg_count < command->min_args || (command->max_args >= 0 && o->arg_count > command->max_args))
-        return talk_error(EXIT_USAGE, "%s: %s; usage: strata %s %s", command->name, command->args_rule, command->name,
-                          command->usage);
+        return talk_error(EXIT_USAGE, "%s: %s; usage: strata %s %s", command->name, command->args_rule,
+                          command->name, command->usage);
     if (o->at && o->out_indices)
         return talk_error(EXIT_USAGE, "--at and --out-indices say the same thing; give one of them");
     return EXIT_DONE;
@@ -264,7 +268,7 @@ void options_free(struct options *o)
     *o = (struct options){ 0 };
 }
 
-/* ---- Help and completion ------------------------------------------------------------------------ */
+/* ---- Help and completion --------------------------------------------------------------------- */
 
 /* Words of `text` between HELP_COLUMN and HELP_WIDTH; the cursor stands at `column`. */
 static void print_wrapped(const char *text, int column, FILE *to)
@@ -304,13 +308,16 @@ void options_help(const struct command *command, FILE *to)
                 fprintf(to, "\n%s\n", option_section_titles[section]);
             titled = true;
             char letter[] = { '-', def->letter, ',', ' ', '\0' };
-            int  column = fprintf(to, "  %s--%s%s%s", def->letter ? letter : "    ", def->name, def->value ? " " : "",
-                                  def->value ? def->value : "");
+            int  column = fprintf(to, "  %s--%s%s%s", def->letter ? letter : "    ", def->name,
+                                 def->value ? " " : "", def->value ? def->value : "");
             print_wrapped(def->help, column, to);
         }
     }
-    fprintf(to, "\nEvery option has a variable: STRATA_THREADS=2 stands for --threads 2, STRATA_JSON=1 for --json.\n"
-                "\nExamples\n%s", command->examples);
+    fprintf(
+        to,
+        "\nEvery option has a variable: STRATA_THREADS=2 stands for --threads 2, STRATA_JSON=1 for --json.\n"
+        "\nExamples\n%s",
+        command->examples);
 }
 
 void options_complete(const struct command *command, const char *prefix, FILE *to)

@@ -127,8 +127,8 @@ void talk_progress(size_t done, size_t total, double seconds)
     state.progress_time = now;
     double rate = seconds > 0 ? (double)done / seconds : 0;
     flockfile(stderr);
-    fprintf(stderr, "\r\033[K[%3.0f %%]   %zu/%zu   %.1f images/s", 100.0 * (double)done / (double)total, done,
-            total, rate);
+    fprintf(stderr, "\r\033[K[%3.0f %%]   %zu/%zu   %.1f images/s", 100.0 * (double)done / (double)total,
+            done, total, rate);
     if (rate > 0)
         fprintf(stderr, "   eta %.0f s", (double)(total - done) / rate);
     fflush(stderr);
@@ -136,7 +136,8 @@ void talk_progress(size_t done, size_t total, double seconds)
     funlockfile(stderr);
 }
 
-static const char *scaled(double value, double step, const char *const *units, int count, char *buf, size_t size)
+static const char *scaled(double value, double step, const char *const *units, int count, char *buf,
+                          size_t size)
 {
     int i = 0;
     while (value >= step && i < count - 1)
@@ -185,7 +186,8 @@ int talk_finish(int code)
     errno = 0;
     bool failed = ferror(stdout) != 0;
     if (fflush(stdout) != 0 || failed)
-        return talk_error(code == EXIT_DONE ? EXIT_FILES : code, "standard output: %s; what was printed is not complete",
+        return talk_error(code == EXIT_DONE ? EXIT_FILES : code,
+                          "standard output: %s; what was printed is not complete",
                           errno ? strerror(errno) : "write error");
     return code;
 }
@@ -201,9 +203,11 @@ int talk_check_target(const char *option, const char *path)
     const char *folder = dirname(copy);
     int         code = EXIT_DONE;
     if (stat(folder, &st) != 0)
-        code = talk_error(EXIT_FILES, "%s: folder '%s': %s; make it first, or name another", option, folder, strerror(errno));
+        code = talk_error(EXIT_FILES, "%s: folder '%s': %s; make it first, or name another", option, folder,
+                          strerror(errno));
     else if (!S_ISDIR(st.st_mode))
-        code = talk_error(EXIT_FILES, "%s: '%s' is no folder; name a file in a folder that exists", option, folder);
+        code = talk_error(EXIT_FILES, "%s: '%s' is no folder; name a file in a folder that exists", option,
+                          folder);
     else if (access(folder, W_OK | X_OK) != 0)
         code = talk_error(EXIT_FILES, "%s: folder '%s': %s; name a file where you may write", option, folder,
                           strerror(errno));

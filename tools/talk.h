@@ -41,7 +41,8 @@ const char *talk_bytes(double bytes, char *buf, size_t size);
 /* "25.6 M" */
 const char *talk_count(double count, char *buf, size_t size);
 
-/* A JSON string of any bytes: where they are not UTF-8, as file names may be, those above 127 become "\\xNN". */
+/* A JSON string of any bytes: where they are not UTF-8, as file names may be, those above 127 become "\\xNN".
+ */
 json_t *talk_json_text(const char *text);
 /* Prints and frees `value`, a line or many; the error is noticed by talk_finish. NULL: out of memory. */
 int talk_json(json_t *value);

@@ -1,17 +1,18 @@
 /* auto_map.c: pairs parameters with tensors of other names, when there is one way only.
  *
- * A wrong guess gives features that look right and are not, so every rule here pairs role with role and shape with
- * shape, one to one, and where two tensors would do, neither is taken and the report says so.
+ * A wrong guess gives features that look right and are not, so every rule here pairs role with role and shape
+ * with shape, one to one, and where two tensors would do, neither is taken and the report says so.
  *
- * First stage, here: names that say the same thing in other words. A name is a module and a leaf. The leaf gives a
- * role (gamma, or a one-dimensional weight, is "scale"; running_var and moving_variance are "variance"). The module
- * is reduced to words and numbers (features_0 = features.0, down_sample = downsample) with a few synonyms. A prefix
- * that wrappers add (module., backbone., student.encoder.) is found by counting: the one under which most parameters
- * of the network have a tensor. If two prefixes do about equally well, as teacher and student do, both are refused.
+ * First stage, here: names that say the same thing in other words. A name is a module and a leaf. The leaf
+ * gives a role (gamma, or a one-dimensional weight, is "scale"; running_var and moving_variance are
+ * "variance"). The module is reduced to words and numbers (features_0 = features.0, down_sample = downsample)
+ * with a few synonyms. A prefix that wrappers add (module., backbone., student.encoder.) is found by
+ * counting: the one under which most parameters of the network have a tensor. If two prefixes do about
+ * equally well, as teacher and student do, both are refused.
  *
- * Second stage: networks whose modules are named otherwise altogether; auto_map_blocks.c. It runs only when the
- * names have paired less than half of what is needed: where names work, a parameter without a partner is missing,
- * and some other tensor of its shape is not it. */
+ * Second stage: networks whose modules are named otherwise altogether; auto_map_blocks.c. It runs only when
+ * the names have paired less than half of what is needed: where names work, a parameter without a partner is
+ * missing, and some other tensor of its shape is not it. */
 #include "bind.h"
 
 #include <ctype.h>
@@ -47,11 +48,13 @@ static const char *leaf_role(const char *leaf, const strata_tensor_desc *d)
 {
     for (size_t i = 0; i < sizeof leaf_roles / sizeof leaf_roles[0]; i++)
         if (strcmp(leaf, leaf_roles[i].leaf) == 0)
-            return strcmp(leaf_roles[i].role, "weight") == 0 && is_per_channel(d) ? "scale" : leaf_roles[i].role;
+            return strcmp(leaf_roles[i].role, "weight") == 0 && is_per_channel(d) ? "scale"
+                                                                                  : leaf_roles[i].role;
     return leaf;
 }
 
-/* The leaves of one module explain each other: beside a scale, a bias is the shift; a scale alone is no norm's. */
+/* The leaves of one module explain each other: beside a scale, a bias is the shift; a scale alone is no
+ * norm's. */
 static void settle_roles(bind_name *names, int count)
 {
     bool scale = false, norm = false;
@@ -131,7 +134,9 @@ static const char *synonym(const char *word)
 /* Classifiers have many names, and a network has one classifier. */
 static bool is_classifier(const char *words)
 {
-    static const char *const names[] = { "classifier", "fc", "head", "head.fc", "linear", "logits", "mlphead" };
+    static const char *const names[] = {
+        "classifier", "fc", "head", "head.fc", "linear", "logits", "mlphead"
+    };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(words, names[i]) == 0)
             return true;
@@ -240,7 +245,8 @@ static bool add_hit(hit_list *hits, hit h)
 }
 
 /* Every way to read a free tensor's name as that of a free parameter. */
-static bool find_hits(const bind_name *tensors, int tensor_count, const keyed *keys, int key_count, hit_list *hits)
+static bool find_hits(const bind_name *tensors, int tensor_count, const keyed *keys, int key_count,
+                      hit_list *hits)
 {
     char key[MAX_KEY];
     for (int i = 0; i < tensor_count; i++) {
@@ -273,7 +279,8 @@ static prefix_run next_run(const binding *b, const hit_list *hits, int begin)
     int last = -1;
     for (; run.end < hits->count && compare_prefixes(&hits->at[begin], &hits->at[run.end]) == 0; run.end++) {
         const hit *h = &hits->at[run.end];
-        bool fits = strata_bind_fit(b, &b->parameters[h->parameter], &b->tensors[h->tensor].desc) != BIND_FIT_NONE;
+        bool fits =
+            strata_bind_fit(b, &b->parameters[h->parameter], &b->tensors[h->tensor].desc) != BIND_FIT_NONE;
         run.serves += fits && h->parameter != last;
         last = fits ? h->parameter : last;
     }
@@ -286,7 +293,8 @@ static void note_rivals(binding *b, const hit_list *hits, prefix_run run, prefix
     for (int i = run.begin; i < run.end; i++) {
         bind_parameter *p = &b->parameters[hits->at[i].parameter];
         p->kind = STRATA_BIND_AMBIGUOUS;
-        strata_bind_note(p, "tensors under %.*s and under %.*s would do", x->prefix, x->name, y->prefix, y->name);
+        strata_bind_note(p, "tensors under %.*s and under %.*s would do", x->prefix, x->name, y->prefix,
+                         y->name);
     }
 }
 
@@ -338,7 +346,8 @@ static strata_status map_by_prefix(binding *b, hit_list *hits, strata_error *err
     for (int i = 0; i < hits->count;) {
         prefix_run run = next_run(b, hits, i);
         /* A prefix has to explain most of the network; less is chance. No prefix at all needs no reason. */
-        if (hits->at[i].prefix > 0 && (run.serves <= paired || (run.serves + paired) * 2 <= b->parameter_count))
+        if (hits->at[i].prefix > 0 &&
+            (run.serves <= paired || (run.serves + paired) * 2 <= b->parameter_count))
             run.serves = 0;
         if (run.serves > best.serves) {
             rival = best;

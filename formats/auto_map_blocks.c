@@ -1,19 +1,20 @@
 /* auto_map_blocks.c: pairs networks that are built alike and named differently, such as timm's and MindCV's.
  *
  * Nothing is read into words here; what counts is structure. A module is what shares a name up to the leaf (a
- * convolution's weight and bias, a norm's four vectors); its signature is the set of its roles and shapes. A block
- * is what shares a longer part of the name ("layer1.0", "blocks.2"), and its signature is that of its modules.
+ * convolution's weight and bias, a norm's four vectors); its signature is the set of its roles and shapes. A
+ * block is what shares a longer part of the name ("layer1.0", "blocks.2"), and its signature is that of its
+ * modules.
  *
  *     1. Larger blocks first: blocks of one signature, equally many on both sides, go together. If there are
- *        several, their names must be numbered ("blocks.2.1", "blocks.2.2"): then number order is network order.
- *     2. Inside a pair of blocks the same again, down to modules. Equal modules inside a block are told apart by
- *        their numbers too ("bn1", "bn2").
+ *        several, their names must be numbered ("blocks.2.1", "blocks.2.2"): number order is network order.
+ *     2. Inside a pair of blocks the same again, down to modules. Equal modules inside a block are told
+ *        apart by their numbers too ("bn1", "bn2").
  *     3. Outside of any block numbers prove nothing: a module must be the only one of its signature.
  *
- * The result is taken only if it is complete (everything the outputs need has a tensor) and contradicts neither the
- * numbers in the names, nor the neighbourhood (modules that share a block in the network share one in the file), nor
- * the order of the file: equal modules come in network order there, and so do those of point 3. (Files sorted by
- * name have no order to contradict.) Otherwise nothing is taken. */
+ * The result is taken only if it is complete (everything the outputs need has a tensor) and contradicts
+ * neither the numbers in the names, nor the neighbourhood (modules that share a block in the network share
+ * one in the file), nor the order of the file: equal modules come in network order there, and so do those of
+ * point 3. (Files sorted by name have no order to contradict.) Otherwise nothing is taken. */
 #include "auto_map_modules.h"
 
 #include <stdlib.h>
@@ -111,10 +112,12 @@ static bool find_blocks(set *s)
     bool ok = members != NULL && signatures != NULL;
     for (int i = 0; ok && i < s->count; i++) {
         int inner = 1; /* members of the block found last, one level deeper */
-        for (int depth = s->side->modules[s->at[i]].part_count - 1; ok && depth > 0 && inner < s->count; depth--) {
+        int depth = s->side->modules[s->at[i]].part_count - 1;
+        for (; ok && depth > 0 && inner < s->count; depth--) {
             block k = { .first = s->at[i], .depth = depth };
             k.size = members_of(s, &k, members);
-            if (k.size > inner && k.size < s->count && members[0] == s->at[i]) { /* else another has added it */
+            bool first = members[0] == s->at[i]; /* else its first member has added it */
+            if (k.size > inner && k.size < s->count && first) {
                 sign_block(s->side, members, signatures, &k);
                 ok = add_block(s, k);
             }
@@ -130,8 +133,8 @@ static bool find_blocks(set *s)
 
 /* ---- Matching ---------------------------------------------------------------------------------------- */
 
-/* Sorts items, each of which starts with the index of a module, by the numbers in the modules' names. False when two
- * of them have no such order. */
+/* Sorts items, each of which starts with the index of a module, by the numbers in the modules' names. False
+ * when two of them have no such order. */
 static bool sort_by_numbers(const side *s, void *items, size_t size, int count)
 {
     char *at = items, held[sizeof(block)];
@@ -169,9 +172,11 @@ static bool match_modules(matcher *m, const set *own, const set *file, bool insi
         const module *first = &m->own.modules[own->at[i]];
         if (first->partner >= 0)
             continue;
-        int as = open_of_signature(own, first->signature, a), fs = open_of_signature(file, first->signature, f);
-        /* Outside of blocks, "conv1" and "conv3" are different modules even if nothing else is of that shape. */
-        bool alone = as == 1 && fs == 1 && (inside || !strata_same_but_numbers(first, &m->file.modules[f[0]]));
+        int as = open_of_signature(own, first->signature, a),
+            fs = open_of_signature(file, first->signature, f);
+        /* Outside of blocks, "conv1" and "conv3" are different even if nothing else is of that shape. */
+        bool alone =
+            as == 1 && fs == 1 && (inside || !strata_same_but_numbers(first, &m->file.modules[f[0]]));
         bool numbered = as == fs && as > 1 && inside && sort_by_numbers(&m->file, f, sizeof *f, fs);
         for (int k = 0; (alone || numbered) && k < as; k++) {
             m->own.modules[a[k]].partner = f[k];
@@ -244,8 +249,8 @@ static bool match_sets(matcher *m, set *own, set *file, bool inside)
 
 /* ---- Taking or leaving it ------------------------------------------------------------------------------ */
 
-/* A numbering of the file that runs against the network; or equal modules, or one outside of any block, at another
- * place than in the file. */
+/* A numbering of the file that runs against the network; or equal modules, or one outside of any block, at
+ * another place than in the file. */
 static bool is_out_of_order(const matcher *m, bool file_is_sorted)
 {
     for (int i = 0; i < m->own.count; i++)
@@ -261,8 +266,8 @@ static bool is_out_of_order(const matcher *m, bool file_is_sorted)
     return false;
 }
 
-/* Whether the partners of all others that share the first `depth` parts of their names with `one` lie in a block of
- * which its own partner is no member. Sets `alone` when there are no such others. */
+/* Whether the partners of all others that share the first `depth` parts of their names with `one` lie in a
+ * block of which its own partner is no member. Sets `alone` when there are no such others. */
 static bool has_strayed(const matcher *m, const module *one, int depth, bool *alone)
 {
     const module *first = NULL;
@@ -300,7 +305,8 @@ static bool is_out_of_place(const matcher *m)
     return false;
 }
 
-/* Whether the file lists its tensors by name, as libraries do that sort dictionaries: then order says nothing. */
+/* Whether the file lists its tensors by name, as libraries do that sort dictionaries: then order says
+ * nothing. */
 static bool is_sorted(const binding *b)
 {
     const char *last = "";
@@ -351,7 +357,8 @@ static void note_rivals(matcher *m, const module *own)
         const char *one = m->b->tensors[rivals[0]->names[i].index].full;
         p->kind = STRATA_BIND_AMBIGUOUS;
         if (count == 1)
-            strata_bind_note(p, "%s is of that role and shape, but no name or place says that it is the one", one);
+            strata_bind_note(p, "%s is of that role and shape, but no name or place says that it is the one",
+                             one);
         else
             strata_bind_note(p, "%s, %s%s are alike", one, m->b->tensors[rivals[1]->names[i].index].full,
                              count > 2 ? " and more" : "");
@@ -391,7 +398,8 @@ strata_status strata_auto_map_blocks(binding *b, strata_error *err)
 {
     matcher m = { .b = b };
     set own = { 0 }, file = { 0 };
-    bool ok = strata_collect_modules(b, &m.own, &m.file) && open_side(&m.own, &own) && open_side(&m.file, &file);
+    bool ok =
+        strata_collect_modules(b, &m.own, &m.file) && open_side(&m.own, &own) && open_side(&m.file, &file);
     if (m.own.count <= MAX_MODULES && m.file.count <= MAX_MODULES) {
         ok = ok && match_sets(&m, &own, &file, false);
         if (ok)

@@ -1,7 +1,7 @@
 /* auto_map_modules.c: splits parameters and tensors into modules, and modules' names into parts.
  *
- * A module is what shares a name up to the leaf: a convolution's weight and bias, a norm's four vectors. Its signature
- * is made of the roles and shapes of its members, as the file should have them. */
+ * A module is what shares a name up to the leaf: a convolution's weight and bias, a norm's four vectors. Its
+ * signature is made of the roles and shapes of its members, as the file should have them. */
 #include "auto_map_modules.h"
 
 #include <ctype.h>
@@ -38,8 +38,8 @@ static void split(module *m)
     }
 }
 
-/* The shape that the file should have: vectors without dims of 1, a first convolution with three channels unless the
- * file has the network's own number. */
+/* The shape that the file should have: vectors without dims of 1, a first convolution with three channels
+ * unless the file has the network's own number. */
 static void hash_shape(uint64_t *h, const strata_tensor_desc *d, bool weight, bool three_channels)
 {
     for (int i = 0; i < d->rank; i++) {
@@ -120,7 +120,8 @@ static bool link_fixed(const binding *b, side *own, side *file)
     for (int i = 0; i < own->count; i++)
         for (int k = 0; k < own->modules[i].count; k++) {
             int tensor = b->parameters[own->modules[i].names[k].index].tensor;
-            int partner = tensor >= 0 ? module_of[tensor] - 1 : -1; /* a saved map may name ineligible tensors */
+            /* -1 as well for tensors that are not eligible; a saved map may name them. */
+            int partner = tensor >= 0 ? module_of[tensor] - 1 : -1;
             if (partner >= 0) {
                 own->modules[i].partner = partner;
                 file->modules[partner].partner = i;

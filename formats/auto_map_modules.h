@@ -29,8 +29,8 @@ typedef struct side {
     bind_name *names;
 } side;
 
-/* All modules of both sides; those that names have paired are partners already. False when out of memory; clear in
- * any case. */
+/* All modules of both sides; those that names have paired are partners already. False when out of memory;
+ * clear in any case. */
 bool strata_collect_modules(const binding *b, side *own, side *file);
 void strata_clear_modules(side *s);
 /* -1 or 1 when the names first differ in a number behind equal words; 0 when their order means nothing. */

@@ -1,11 +1,11 @@
 /* bind.c: gives the parameters of a graph their tensors.
  *
- * Names are compared over the whole network, before and independently of the choice of outputs, so a selection never
- * changes what a name means. Only what the outputs need is required and loaded: a head of another width than the
- * checkpoint's does no harm when only features are asked for. Everything that is wrong is collected before the
- * first complaint, and a graph is changed only when everything is right.
+ * Names are compared over the whole network, before and independently of the choice of outputs, so a
+ * selection never changes what a name means. Only what the outputs need is required and loaded: a head of
+ * another width than the checkpoint's does no harm when only features are asked for. Everything that is wrong
+ * is collected before the first complaint, and a graph is changed only when everything is right.
  *
- * Input channels. The first convolution of a checkpoint has kernels for three channels. For a network with n others
+ * Input channels. The first convolution of a checkpoint has kernels for three channels. With n others,
  *     n = 1:  the sum over the three channels (MindCV's rule, and timm's): gray is R = G = B
  *     else:   channel c takes kernel c % 3, times 3 / n, which keeps the scale of the sum (timm's rule) */
 #include "bind.h"
@@ -63,7 +63,8 @@ bind_fit strata_bind_fit(const binding *b, const bind_parameter *p, const strata
     if (strata_same_shape(own, tensor))
         return BIND_FIT_EQUAL;
     bool weight = p->role != NULL && strcmp(p->role, "weight") == 0;
-    if (b->auto_map && !weight && is_vector(own) && is_vector(tensor) && strata_count(own) == strata_count(tensor))
+    if (b->auto_map && !weight && is_vector(own) && is_vector(tensor) &&
+        strata_count(own) == strata_count(tensor))
         return BIND_FIT_UNITS;
     if (p->stem && tensor->rank == 4 && tensor->dim[0] == own->dim[0] && tensor->dim[1] == 3 &&
         tensor->dim[2] == own->dim[2] && tensor->dim[3] == own->dim[3])
@@ -73,7 +74,7 @@ bind_fit strata_bind_fit(const binding *b, const bind_parameter *p, const strata
 
 /* ---- Both sides ---------------------------------------------------------------------------------------- */
 
-/* For each node by id, the role of the operands that it, or a reshaped or transposed form of it, is used as. */
+/* For each node by id, the role of the operand that it, maybe reshaped or transposed, is used as. */
 static void find_roles(const strata_graph *g, const char **role)
 {
     for (int i = strata_graph_node_count(g) - 1; i >= 0; i--) {
@@ -117,7 +118,8 @@ static strata_status collect_parameters(binding *b, const strata_graph *g, strat
             strata_node *n = strata_graph_node(g, i);
             if (n->op == &strata_op_param)
                 b->parameters[b->parameter_count++] = (bind_parameter){
-                    .node = n, .name = n->name, .role = role[i], .live = live[i], .stem = stem[i], .tensor = -1
+                    .node = n, .name = n->name, .role = role[i], .live = live[i], .stem = stem[i],
+                    .tensor = -1,
                 };
         }
     }
@@ -138,19 +140,24 @@ static strata_status collect_tensors(binding *b, strata_error *err)
         strata_weights_entry e = strata_weights_get(b->weights, i);
         bool copy = strncmp(e.name, prefix, sizeof prefix - 1) == 0;
         copies += copy;
-        b->tensors[b->tensor_count++] = (bind_tensor){
-            .name = b->ema && copy ? e.name + sizeof prefix - 1 : e.name, .full = e.name, .desc = e.desc, .entry = i,
-            .eligible = b->ema ? copy : e.skipped == NULL, .parameter = -1
-        };
+        b->tensors[b->tensor_count++] =
+            (bind_tensor){ .name = b->ema && copy ? e.name + sizeof prefix - 1 : e.name,
+                           .full = e.name,
+                           .desc = e.desc,
+                           .entry = i,
+                           .eligible = b->ema ? copy : e.skipped == NULL,
+                           .parameter = -1 };
     }
     if (b->ema && copies == 0)
-        return strata_fail(err, STRATA_NOT_FOUND, "%s has no EMA copies (tensors named ema....); leave --ema out to "
-                           "use the plain ones", strata_weights_path(b->weights));
+        return strata_fail(err, STRATA_NOT_FOUND,
+                           "%s has no EMA copies (tensors named ema....); leave --ema out to "
+                           "use the plain ones",
+                           strata_weights_path(b->weights));
     return STRATA_OK;
 }
 
-/* With auto_map, a tensor of the same name and another shape may belong to somebody else: such pairs are made last,
- * so that the report shows both shapes. */
+/* With auto_map, a tensor of the same name and another shape may belong to somebody else: such pairs are made
+ * last, so that the report shows both shapes. */
 static void match_equal_names(binding *b, bool any_shape)
 {
     char full[1100];
@@ -167,9 +174,11 @@ static void match_equal_names(binding *b, bool any_shape)
 
 /* ---- What became of each parameter --------------------------------------------------------------------- */
 
-/* Candidates for a missing parameter: free tensors with a name like it, those of fitting shape if there are any.
- * Comparing names costs the product of their lengths, so files made of absurd ones are not searched to the end. */
-static void name_candidates(const binding *b, const bind_parameter *p, const char **names, char *buf, size_t size)
+/* Candidates for a missing parameter: free tensors with a name like it, those of fitting shape if there are
+ * any. Comparing names costs the product of their lengths, so files made of absurd ones are not searched to
+ * the end. */
+static void name_candidates(const binding *b, const bind_parameter *p, const char **names, char *buf,
+                            size_t size)
 {
     enum { MAX_NAMES = 4096, MAX_LENGTH = 200 };
     buf[0] = '\0';
@@ -259,7 +268,8 @@ static strata_status fail_with_list(const binding *b, const char *graph, int bad
         if (!p->live || words[p->kind] == NULL)
             continue;
         char row[512];
-        int length = snprintf(row, sizeof row, "; %s is %s (%s)", p->name, words[p->kind], p->note ? p->note : "");
+        int length =
+            snprintf(row, sizeof row, "; %s is %s (%s)", p->name, words[p->kind], p->note ? p->note : "");
         if (named < 8 && length < (int)sizeof row && used + (size_t)length + 32 < sizeof list) {
             memcpy(list + used, row, (size_t)length + 1);
             used += (size_t)length;
@@ -268,8 +278,8 @@ static strata_status fail_with_list(const binding *b, const char *graph, int bad
     }
     if (named < bad)
         snprintf(list + used, sizeof list - used, "; and %d more", bad - named);
-    return strata_fail(err, STRATA_WEIGHTS, "%s: %d of %d needed parameters cannot be bound from %s%s", graph, bad,
-                       needed, strata_weights_path(b->weights), list);
+    return strata_fail(err, STRATA_WEIGHTS, "%s: %d of %d needed parameters cannot be bound from %s%s", graph,
+                       bad, needed, strata_weights_path(b->weights), list);
 }
 
 /* ---- Loading ------------------------------------------------------------------------------------------- */
@@ -282,7 +292,8 @@ static void adapt_channels(const float *src, const strata_tensor_desc *d, float 
     for (size_t o = 0; o < (size_t)d->dim[0]; o++, src += 3 * window)
         for (size_t c = 0; c < n; c++)
             for (size_t i = 0; i < window; i++)
-                *dst++ = n == 1 ? src[i] + src[window + i] + src[2 * window + i] : src[c % 3 * window + i] * scale;
+                *dst++ =
+                    n == 1 ? src[i] + src[window + i] + src[2 * window + i] : src[c % 3 * window + i] * scale;
 }
 
 static void unref_tensor(void *user)
@@ -291,7 +302,8 @@ static void unref_tensor(void *user)
 }
 
 /* The tensor for p, in its shape and in f32: the file's own bytes when they will do. */
-static strata_status load_tensor(const binding *b, const bind_parameter *p, strata_tensor **out, strata_error *err)
+static strata_status load_tensor(const binding *b, const bind_parameter *p, strata_tensor **out,
+                                 strata_error *err)
 {
     const bind_tensor *t = &b->tensors[p->tensor];
     const strata_tensor_desc *own = &p->node->desc;
@@ -316,7 +328,8 @@ static strata_status load_tensor(const binding *b, const bind_parameter *p, stra
         return STRATA_OK;
     }
     if (fit == BIND_FIT_UNITS) {
-        strata_status status = strata_tensor_wrap(own, strata_tensor_data(single), unref_tensor, single, out, err);
+        strata_status status =
+            strata_tensor_wrap(own, strata_tensor_data(single), unref_tensor, single, out, err);
         if (status != STRATA_OK)
             strata_tensor_unref(single);
         return status;
@@ -328,8 +341,9 @@ static strata_status load_tensor(const binding *b, const bind_parameter *p, stra
     return status;
 }
 
-/* Running variances below zero give NaN; they come from damaged files and from mean and variance exchanged. */
-static strata_status check_values(const binding *b, const bind_parameter *p, const strata_tensor *t, strata_error *err)
+/* Variances below zero give NaN; they come from damaged files and from mean and variance exchanged. */
+static strata_status check_values(const binding *b, const bind_parameter *p, const strata_tensor *t,
+                                  strata_error *err)
 {
     if (p->role == NULL || strcmp(p->role, "variance") != 0)
         return STRATA_OK;
@@ -337,9 +351,10 @@ static strata_status check_values(const binding *b, const bind_parameter *p, con
     int64_t n = strata_count(&p->node->desc);
     for (int64_t i = 0; i < n; i++)
         if (!(x[i] >= 0))
-            return strata_fail(err, STRATA_WEIGHTS, "%s: element %lld of the tensor %s is %g, but a variance is never "
-                               "negative; the file is damaged or its names are mixed up", p->name, (long long)i,
-                               b->tensors[p->tensor].full, (double)x[i]);
+            return strata_fail(err, STRATA_WEIGHTS,
+                               "%s: element %lld of the tensor %s is %g, but a variance is never "
+                               "negative; the file is damaged or its names are mixed up",
+                               p->name, (long long)i, b->tensors[p->tensor].full, (double)x[i]);
     return STRATA_OK;
 }
 

@@ -1,5 +1,6 @@
-/* bind.h: a network's parameters on one side, a file's tensors on the other, and who goes with whom. Filled by
- * bind.c, which also reads saved maps (bind_report.c), matches equal names, and asks auto_map.c for the rest. */
+/* bind.h: a network's parameters on one side, a file's tensors on the other, and who goes with whom. Filled
+ * by bind.c, which also reads saved maps (bind_report.c), matches equal names, and asks auto_map.c for the
+ * rest. */
 #ifndef STRATA_FORMATS_BIND_H
 #define STRATA_FORMATS_BIND_H
 
@@ -8,7 +9,7 @@
 typedef struct bind_parameter {
     strata_node *node;
     const char  *name;
-    const char  *role;   /* "weight", "bias", "scale", "shift", "mean", "variance", or NULL: see strata_leaf_role */
+    const char  *role;   /* of the operand: "weight", "bias", "scale", "shift", "mean", "variance"; or NULL */
     bool         live;   /* an output needs it */
     bool         stem;   /* weight of an ungrouped convolution of the graph's input */
     int          tensor; /* index into tensors, or -1 */
@@ -37,7 +38,7 @@ typedef struct binding {
 typedef enum bind_fit {
     BIND_FIT_NONE,
     BIND_FIT_EQUAL,    /* same shape */
-    BIND_FIT_UNITS,    /* the same vector, with or without dims of 1; for vectors only, and only with auto_map */
+    BIND_FIT_UNITS,    /* the same vector, with or without dims of 1; only with auto_map */
     BIND_FIT_CHANNELS, /* a first convolution for three input channels, the network has another number */
 } bind_fit;
 bind_fit strata_bind_fit(const binding *b, const bind_parameter *p, const strata_tensor_desc *tensor);

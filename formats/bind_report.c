@@ -1,7 +1,7 @@
 /* bind_report.c: what binding did, row by row: for people, and as a map that binding reads again.
  *
- * A map is a text file with a line "parameter<TAB>tensor" per pair; empty lines and lines starting with '#' count
- * for nothing. */
+ * A map is a text file with a line "parameter<TAB>tensor" per pair; empty lines and lines starting with '#'
+ * count for nothing. */
 #include "atomic_file.h"
 #include "bind.h"
 
@@ -135,14 +135,17 @@ void strata_bind_report_print(const strata_bind_report *r, FILE *to)
     const int *n = r->counts;
     int bound = n[STRATA_BIND_EXACT] + n[STRATA_BIND_MAPPED];
     int bad = n[STRATA_BIND_MISSING] + n[STRATA_BIND_SHAPE] + n[STRATA_BIND_AMBIGUOUS];
-    fprintf(to, "%d of %d needed parameters have a tensor (%d of them under another name); %d not needed by the "
-            "outputs, %d unexpected tensors, %d skipped by rule\n", bound, bound + bad, n[STRATA_BIND_MAPPED],
-            n[STRATA_BIND_NOT_NEEDED], n[STRATA_BIND_UNEXPECTED], n[STRATA_BIND_SKIPPED]);
+    fprintf(to,
+            "%d of %d needed parameters have a tensor (%d of them under another name); %d not needed by the "
+            "outputs, %d unexpected tensors, %d skipped by rule\n",
+            bound, bound + bad, n[STRATA_BIND_MAPPED], n[STRATA_BIND_NOT_NEEDED], n[STRATA_BIND_UNEXPECTED],
+            n[STRATA_BIND_SKIPPED]);
     for (int i = 0; i < r->count; i++) {
         const strata_bind_row *row = &r->rows[i];
         if (!needs_attention(row))
             continue;
-        fprintf(to, "  %-10s  %s", kind_words[row->kind], row->parameter != NULL ? row->parameter : row->tensor);
+        fprintf(to, "  %-10s  %s", kind_words[row->kind],
+                row->parameter != NULL ? row->parameter : row->tensor);
         if (row->parameter != NULL && row->tensor != NULL && strcmp(row->parameter, row->tensor) != 0)
             fprintf(to, " <- %s", row->tensor);
         if (row->note != NULL)
@@ -186,7 +189,8 @@ static strata_status read_pair(binding *b, char *line, strata_error *err)
     if (p < 0)
         return strata_fail(err, STRATA_NOT_FOUND, "the network has no parameter %s", line);
     if (t < 0)
-        return strata_fail(err, STRATA_NOT_FOUND, "%s has no tensor %s", strata_weights_path(b->weights), tab + 1);
+        return strata_fail(err, STRATA_NOT_FOUND, "%s has no tensor %s", strata_weights_path(b->weights),
+                           tab + 1);
     if (b->parameters[p].tensor >= 0)
         return strata_fail(err, STRATA_INVALID, "the parameter %s is mapped twice", line);
     if (b->tensors[t].parameter >= 0)
@@ -203,8 +207,8 @@ strata_status strata_bind_read_map(binding *b, const char *path, strata_error *e
         int code = file == NULL ? errno : EISDIR;
         if (file != NULL)
             fclose(file);
-        return strata_fail(err, code == ENOENT ? STRATA_NOT_FOUND : STRATA_IO, "%s: cannot read the map: %s", path,
-                           strerror(code));
+        return strata_fail(err, code == ENOENT ? STRATA_NOT_FOUND : STRATA_IO, "%s: cannot read the map: %s",
+                           path, strerror(code));
     }
     char line[4096];
     strata_status status = STRATA_OK;

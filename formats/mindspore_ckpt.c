@@ -4,15 +4,17 @@
  *     Value       { string tag = 1; TensorProto tensor = 2; }
  *     TensorProto { repeated int64 dims = 1; string tensor_type = 2; bytes tensor_content = 3; }
  *
- * protobuf-c copies every bytes field while it unpacks, so unpacking a file of 700 MB would need 1.4 GB and more,
- * and an arena or another allocator does not change that: the copy is in the decoder. Therefore the framing of the
- * outer two levels (a tag, a length, the payload: thirty lines) is walked here over the mapped file, the range of
- * tensor_content is noted, and what remains of a TensorProto, some 20 bytes, goes to protobuf-c, which decodes dims
- * (packed or not), the type and whatever the wire format allows there. The content stays a view of the map.
+ * protobuf-c copies every bytes field while it unpacks, so unpacking a file of 700 MB would need 1.4 GB and
+ * more, and an arena or another allocator does not change that: the copy is in the decoder. Therefore the
+ * framing of the outer two levels (a tag, a length, the payload: thirty lines) is walked here over the mapped
+ * file, the range of tensor_content is noted, and what remains of a TensorProto, some 20 bytes, goes to
+ * protobuf-c, which decodes dims (packed or not), the type and whatever the wire format allows there. The
+ * content stays a view of the map.
  *
- * Larger tensors come in slices: consecutive values with the same tag and dims, whose contents follow one another.
- * A file may end in "crc_num" and ten bytes of checksum, which MindSpore verifies only on request; they are passed
- * over here. Encrypted files are recognised by the number that each encrypted block starts with, and refused. */
+ * Larger tensors come in slices: consecutive values with the same tag and dims, whose contents follow one
+ * another. A file may end in "crc_num" and ten bytes of checksum, which MindSpore verifies only on request;
+ * they are passed over here. Encrypted files are recognised by the number that each encrypted block starts
+ * with, and refused. */
 #include "checkpoint.pb-c.h"
 #include "weights.h"
 
@@ -83,9 +85,10 @@ static const struct type_name {
     const char  *name;
     strata_dtype dtype;
 } type_names[] = {
-    { "Float32", STRATA_F32 }, { "Float16", STRATA_F16 }, { "BFloat16", STRATA_BF16 }, { "Float64", STRATA_F64 },
-    { "Int8", STRATA_I8 },     { "Int16", STRATA_I16 },   { "Int32", STRATA_I32 },     { "Int64", STRATA_I64 },
-    { "UInt8", STRATA_U8 },    { "UInt16", STRATA_U16 },  { "UInt32", STRATA_U32 },    { "UInt64", STRATA_U64 },
+    { "Float32", STRATA_F32 }, { "Float16", STRATA_F16 }, { "BFloat16", STRATA_BF16 },
+    { "Float64", STRATA_F64 }, { "Int8", STRATA_I8 },     { "Int16", STRATA_I16 },
+    { "Int32", STRATA_I32 },   { "Int64", STRATA_I64 },   { "UInt8", STRATA_U8 },
+    { "UInt16", STRATA_U16 },  { "UInt32", STRATA_U32 },  { "UInt64", STRATA_U64 },
     { "Bool", STRATA_BOOL },
 };
 
@@ -125,8 +128,8 @@ static strata_status decode_tensor(const char *name, span body, value *v, strata
             has_content = true;
             v->content = f.payload;
         } else if (size > sizeof header - used) {
-            return strata_fail(err, STRATA_FORMAT, "%s: the tensor's dims and type take more than %d bytes", name,
-                               MAX_TENSOR_HEADER);
+            return strata_fail(err, STRATA_FORMAT, "%s: the tensor's dims and type take more than %d bytes",
+                               name, MAX_TENSOR_HEADER);
         } else {
             memcpy(header + used, f.start, size);
             used += size;
@@ -144,12 +147,13 @@ static strata_status decode_tensor(const char *name, span body, value *v, strata
                              t->base.unknown_fields[0].tag);
     } else if (strcmp(t->tensor_type, "str") == 0) {
         v->text = true;
-        v->desc = (strata_tensor_desc){ .dtype = STRATA_U8, .rank = 1, .dim = { v->content.end - v->content.at } };
+        v->desc =
+            (strata_tensor_desc){ .dtype = STRATA_U8, .rank = 1, .dim = { v->content.end - v->content.at } };
     } else if (!find_dtype(t->tensor_type, &v->desc.dtype)) {
         status = strata_fail(err, STRATA_FORMAT, "%s: unknown type \"%.32s\"", name, t->tensor_type);
     } else if (t->n_dims > STRATA_MAX_RANK) {
-        status = strata_fail(err, STRATA_FORMAT, "%s: %zu dims, but at most %d are supported", name, t->n_dims,
-                             STRATA_MAX_RANK);
+        status = strata_fail(err, STRATA_FORMAT, "%s: %zu dims, but at most %d are supported", name,
+                             t->n_dims, STRATA_MAX_RANK);
     } else if (!(t->n_dims == 1 && t->dims[0] == 0 && v->content.at < v->content.end)) { /* [0]: a scalar */
         v->desc.rank = (int)t->n_dims;
         for (int i = 0; i < v->desc.rank; i++)
@@ -173,8 +177,10 @@ static strata_status decode_value(span body, uint64_t at, value *v, strata_error
         } else if (f.number == 2 && f.type == WIRE_BYTES && tensor.at == NULL) {
             tensor = f.payload;
         } else if (f.number == 3 && f.type == WIRE_BYTES) {
-            return strata_fail(err, STRATA_FORMAT, "the entry at byte %llu is a map tensor (a hash table), which no "
-                               "network here uses", (unsigned long long)at);
+            return strata_fail(err, STRATA_FORMAT,
+                               "the entry at byte %llu is a map tensor (a hash table), which no "
+                               "network here uses",
+                               (unsigned long long)at);
         } else {
             return strata_fail(err, STRATA_FORMAT, "the entry at byte %llu has an unexpected field %llu",
                                (unsigned long long)at, (unsigned long long)f.number);
@@ -200,7 +206,8 @@ static bool same_desc(const strata_tensor_desc *a, const strata_tensor_desc *b)
     return a->dtype == b->dtype && strata_same_shape(a, b);
 }
 
-static strata_status read_mindspore(strata_weights *w, const unsigned char *bytes, size_t size, strata_error *err)
+static strata_status read_mindspore(strata_weights *w, const unsigned char *bytes, size_t size,
+                                    strata_error *err)
 {
     span file = { bytes, bytes + size };
     if (size >= CRC_TRAILER && memcmp(file.end - CRC_TRAILER, "crc_num", 7) == 0)
@@ -211,10 +218,12 @@ static strata_status read_mindspore(strata_weights *w, const unsigned char *byte
         field f;
         uint64_t at = (uint64_t)(file.at - bytes);
         if (!read_field(&file, &f))
-            return strata_fail(err, STRATA_FORMAT, "damaged or cut short: the entry at byte %llu of %zu is not whole",
+            return strata_fail(err, STRATA_FORMAT,
+                               "damaged or cut short: the entry at byte %llu of %zu is not whole",
                                (unsigned long long)at, size);
         if (f.number != 1 || f.type != WIRE_BYTES)
-            return strata_fail(err, STRATA_FORMAT, "damaged: no entry begins at byte %llu", (unsigned long long)at);
+            return strata_fail(err, STRATA_FORMAT, "damaged: no entry begins at byte %llu",
+                               (unsigned long long)at);
 
         value v = { 0 };
         STRATA_TRY(decode_value(f.payload, at, &v, err));
@@ -258,15 +267,18 @@ static bool sniff_encrypted(const unsigned char *bytes, size_t size)
 {
     if (size < 4)
         return false;
-    uint32_t little = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+    uint32_t little =
+        bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     uint32_t big = bytes[3] | (uint32_t)bytes[2] << 8 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[0] << 24;
     return (little >= 0x7F3A5ED8 && little <= 0x7F3A5EDA) || (big >= 0x7F3A5ED8 && big <= 0x7F3A5EDA);
 }
 
-static strata_status refuse_encrypted(strata_weights *w, const unsigned char *bytes, size_t size, strata_error *err)
+static strata_status refuse_encrypted(strata_weights *w, const unsigned char *bytes, size_t size,
+                                      strata_error *err)
 {
     (void)w, (void)bytes, (void)size;
-    return strata_fail(err, STRATA_FORMAT, "an encrypted MindSpore checkpoint; load it in MindSpore with its key "
+    return strata_fail(err, STRATA_FORMAT,
+                       "an encrypted MindSpore checkpoint; load it in MindSpore with its key "
                        "(dec_key) and save it again without enc_key");
 }
 

@@ -2,10 +2,10 @@
  *
  *     "\x93NUMPY"  major minor  length  text  data
  *
- * `length` has two bytes in version 1 and four in versions 2 and 3, little-endian; `text` is a Python literal,
- * {'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 224, 224), }. Arrays in Fortran order are transposed to
- * C order while they are read, bytes are swapped where needed. Structured, text, complex and object arrays are
- * refused: none is a tensor, and the last would run code in Python. */
+ * `length` has two bytes in version 1 and four in versions 2 and 3, little-endian; `text` is a Python literal
+ * like {'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 224, 224), }. Arrays in Fortran order are
+ * transposed to C order while they are read, bytes are swapped where needed. Structured, text, complex and
+ * object arrays are refused: none is a tensor, and the last would run code in Python. */
 #include "npy.h"
 #include "atomic_file.h"
 
@@ -20,9 +20,9 @@ static const struct element_type {
     const char   descr[4]; /* without the byte order */
     strata_dtype dtype;
 } types[] = {
-    { "f4", STRATA_F32 }, { "f2", STRATA_F16 }, { "f8", STRATA_F64 }, { "i1", STRATA_I8 },  { "i2", STRATA_I16 },
-    { "i4", STRATA_I32 }, { "i8", STRATA_I64 }, { "u1", STRATA_U8 },  { "u2", STRATA_U16 }, { "u4", STRATA_U32 },
-    { "u8", STRATA_U64 }, { "b1", STRATA_BOOL },
+    { "f4", STRATA_F32 }, { "f2", STRATA_F16 }, { "f8", STRATA_F64 }, { "i1", STRATA_I8 },
+    { "i2", STRATA_I16 }, { "i4", STRATA_I32 }, { "i8", STRATA_I64 }, { "u1", STRATA_U8 },
+    { "u2", STRATA_U16 }, { "u4", STRATA_U32 }, { "u8", STRATA_U64 }, { "b1", STRATA_BOOL },
 };
 
 /* ---- Writing ------------------------------------------------------------------------------------------- */
@@ -30,9 +30,9 @@ static const struct element_type {
 const char *strata_npy_descr(strata_dtype dtype)
 {
     static const char *const descr[STRATA_DTYPE_COUNT] = {
-        [STRATA_F32] = "<f4", [STRATA_F16] = "<f2", [STRATA_F64] = "<f8", [STRATA_I8] = "|i1",  [STRATA_I16] = "<i2",
-        [STRATA_I32] = "<i4", [STRATA_I64] = "<i8", [STRATA_U8] = "|u1",  [STRATA_U16] = "<u2", [STRATA_U32] = "<u4",
-        [STRATA_U64] = "<u8", [STRATA_BOOL] = "|b1",
+        [STRATA_F32] = "<f4", [STRATA_F16] = "<f2", [STRATA_F64] = "<f8", [STRATA_I8] = "|i1",
+        [STRATA_I16] = "<i2", [STRATA_I32] = "<i4", [STRATA_I64] = "<i8", [STRATA_U8] = "|u1",
+        [STRATA_U16] = "<u2", [STRATA_U32] = "<u4", [STRATA_U64] = "<u8", [STRATA_BOOL] = "|b1",
     };
     return descr[dtype];
 }
@@ -51,8 +51,8 @@ void strata_npy_make_header(char header[STRATA_NPY_HEADER], const char *descr, i
     memcpy(header, "\x93NUMPY\1\0", 8);
     header[8] = (char)(TEXT & 0xff);
     header[9] = (char)(TEXT >> 8);
-    int length = snprintf(header + PROLOGUE, TEXT, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr,
-                          shape);
+    int length = snprintf(header + PROLOGUE, TEXT, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                          descr, shape);
     memset(header + PROLOGUE + length, ' ', (size_t)(TEXT - length));
     header[STRATA_NPY_HEADER - 1] = '\n';
 }
@@ -62,7 +62,8 @@ strata_status strata_npy_write(const char *path, const strata_tensor *t, strata_
     const strata_tensor_desc *desc = strata_tensor_get_desc(t);
     const char *descr = strata_npy_descr(desc->dtype);
     if (descr == NULL)
-        return strata_fail(err, STRATA_INVALID, "%s: numpy has no type %s", path, strata_dtype_name(desc->dtype));
+        return strata_fail(err, STRATA_INVALID, "%s: numpy has no type %s", path,
+                           strata_dtype_name(desc->dtype));
     if (desc->layout != STRATA_NCHW)
         return strata_fail(err, STRATA_INVALID, "%s: only row-major tensors can be written", path);
 
@@ -178,7 +179,8 @@ static strata_status parse_text(const char *at, npy_header *h, strata_error *err
         }
         take(&at, ",");
     }
-    return seen == 7 ? STRATA_OK : strata_fail(err, STRATA_FORMAT, "the header has no descr, fortran_order or shape");
+    return seen == 7 ? STRATA_OK
+                     : strata_fail(err, STRATA_FORMAT, "the header has no descr, fortran_order or shape");
 }
 
 static strata_status read_header(FILE *file, uint64_t size, npy_header *h, strata_error *err)
@@ -219,8 +221,9 @@ static strata_status read_header(FILE *file, uint64_t size, npy_header *h, strat
     if (count < 0 || count > INT64_MAX / width)
         return strata_fail(err, STRATA_FORMAT, "the shape %s is absurd", shape);
     if ((uint64_t)(count * width) != held)
-        return strata_fail(err, STRATA_FORMAT, "%s of %s needs %lld bytes of data, but the file holds %llu", shape,
-                           strata_dtype_name(h->desc.dtype), (long long)(count * width), (unsigned long long)held);
+        return strata_fail(err, STRATA_FORMAT, "%s of %s needs %lld bytes of data, but the file holds %llu",
+                           shape, strata_dtype_name(h->desc.dtype), (long long)(count * width),
+                           (unsigned long long)held);
     return STRATA_OK;
 }
 

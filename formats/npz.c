@@ -2,8 +2,8 @@
  *
  * Feature maps are noise to a compressor, and stored members can be mapped by readers. Texts become arrays of
  * numpy's type <U (UTF-32, padded with zeros): `names` with one element per row, the others with no dims. All
- * members bear zip's oldest date, so equal content makes equal files. libzip writes through a source of our own,
- * since the target is a stream that somebody else commits; it uses zip64 where sizes ask for it. */
+ * members bear zip's oldest date, so equal content makes equal files. libzip writes through a source of our
+ * own, since the target is a stream that somebody else commits; it uses zip64 where sizes ask for it. */
 #include "npy.h"
 #include "writer.h"
 
@@ -45,11 +45,11 @@ static zip_int64_t target_command(void *user, void *data, zip_uint64_t length, z
     target *t = user;
     switch (command) {
     case ZIP_SOURCE_SUPPORTS:
-        return zip_source_make_command_bitmap(ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_CLOSE, ZIP_SOURCE_STAT,
-                                              ZIP_SOURCE_ERROR, ZIP_SOURCE_FREE, ZIP_SOURCE_SEEK, ZIP_SOURCE_TELL,
-                                              ZIP_SOURCE_SUPPORTS, ZIP_SOURCE_BEGIN_WRITE, ZIP_SOURCE_COMMIT_WRITE,
-                                              ZIP_SOURCE_ROLLBACK_WRITE, ZIP_SOURCE_WRITE, ZIP_SOURCE_SEEK_WRITE,
-                                              ZIP_SOURCE_TELL_WRITE, ZIP_SOURCE_REMOVE, -1);
+        return zip_source_make_command_bitmap(
+            ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_CLOSE, ZIP_SOURCE_STAT, ZIP_SOURCE_ERROR,
+            ZIP_SOURCE_FREE, ZIP_SOURCE_SEEK, ZIP_SOURCE_TELL, ZIP_SOURCE_SUPPORTS, ZIP_SOURCE_BEGIN_WRITE,
+            ZIP_SOURCE_COMMIT_WRITE, ZIP_SOURCE_ROLLBACK_WRITE, ZIP_SOURCE_WRITE, ZIP_SOURCE_SEEK_WRITE,
+            ZIP_SOURCE_TELL_WRITE, ZIP_SOURCE_REMOVE, -1);
     case ZIP_SOURCE_STAT: {
         struct stat st;
         if (fflush(t->file) != 0 || fstat(fileno(t->file), &st) != 0)
@@ -64,7 +64,8 @@ static zip_int64_t target_command(void *user, void *data, zip_uint64_t length, z
         return got > 0 || !ferror(t->file) ? (zip_int64_t)got : target_fail(t, ZIP_ER_READ);
     }
     case ZIP_SOURCE_WRITE:
-        return fwrite(data, 1, length, t->file) == length ? (zip_int64_t)length : target_fail(t, ZIP_ER_WRITE);
+        return fwrite(data, 1, length, t->file) == length ? (zip_int64_t)length
+                                                          : target_fail(t, ZIP_ER_WRITE);
     case ZIP_SOURCE_SEEK:
     case ZIP_SOURCE_SEEK_WRITE: return target_seek(t, data, length);
     case ZIP_SOURCE_TELL:
@@ -83,14 +84,14 @@ static zip_int64_t target_command(void *user, void *data, zip_uint64_t length, z
 
 /* ---- Members ------------------------------------------------------------------------------------------- */
 
-/* Adds NAME.npy, whose header is written over the room at the start of the spool. The spool goes to libzip. */
-static strata_status add_member(zip_t *archive, const char *name, const char *descr, const strata_tensor_desc *desc,
-                                FILE **spool, strata_error *err)
+/* Adds NAME.npy: writes its header over the room at the start of the spool, which then goes to libzip. */
+static strata_status add_member(zip_t *archive, const char *name, const char *descr,
+                                const strata_tensor_desc *desc, FILE **spool, strata_error *err)
 {
     char header[STRATA_NPY_HEADER], member[1100];
     strata_npy_make_header(header, descr, desc->rank, desc->dim);
     if (fseeko(*spool, 0, SEEK_SET) != 0 || fwrite(header, 1, sizeof header, *spool) != sizeof header ||
-        fflush(*spool) != 0 || ferror(*spool) || fseeko(*spool, 0, SEEK_SET) != 0) /* libzip reads from here */
+        fflush(*spool) != 0 || ferror(*spool) || fseeko(*spool, 0, SEEK_SET) != 0) /* libzip starts here */
         return strata_fail(err, STRATA_IO, "%s: cannot write to a temporary file: %s", name, strerror(errno));
 
     zip_source_t *source = zip_source_filep(archive, *spool, 0, -1);
@@ -131,8 +132,8 @@ static void write_utf32(FILE *to, const char *text, int width)
 }
 
 /* Adds an array of texts; rank 0 stands for the single text. */
-static strata_status add_texts(zip_t *archive, const char *folder, const char *name, char *const *texts, int count,
-                               int rank, strata_error *err)
+static strata_status add_texts(zip_t *archive, const char *folder, const char *name, char *const *texts,
+                               int count, int rank, strata_error *err)
 {
     static const char room[STRATA_NPY_HEADER];
     int width = 1;

@@ -6,10 +6,10 @@
  *     s   = fnv1a64(name) ^ splitmix64(seed)         z_i = mix(s + (i + 1) * G)
  *     u_i = (z_i >> 40) * 2^-24                      exact, in [0, 1)
  *
- * and the last component of the name says which range the element gets (docs/random-weights.md). All arithmetic
- * is binary32, each operation rounded once in the order written; the project is compiled without contraction to
- * fused multiply-adds, which would round differently. `gain` scales the weights of convolutions and dense layers
- * so that signals neither die nor explode on their way through a deep network. */
+ * and the last component of the name says which range the element gets (docs/random-weights.md). All
+ * arithmetic is binary32, each operation rounded once in the order written; the project is compiled without
+ * contraction to fused multiply-adds, which would round differently. `gain` scales the weights of
+ * convolutions and dense layers so that signals neither die nor explode on their way through the layers. */
 #include <strata/ops.h>
 
 #include <math.h>
@@ -44,8 +44,8 @@ static inline int32_t draw(uint64_t s, size_t i)
     return (int32_t)(mix(s + (i + 1) * GOLDEN) >> 40);
 }
 
-/* (2u - 1) * a: uniform in -a..a. With k the drawn integer, 2u - 1 = (2k - 2^24) * 2^-24 exactly, and moving the
- * power of two to a changes no bit of the product: one conversion and one multiplication do. */
+/* (2u - 1) * a: uniform in -a..a. With k the drawn integer, 2u - 1 = (2k - 2^24) * 2^-24 exactly, and moving
+ * the power of two to a changes no bit of the product: one conversion and one multiplication do. */
 static void fill_symmetric(uint64_t s, float a, float *dst, size_t n)
 {
     const float step = a * 0x1p-24f;
@@ -61,7 +61,8 @@ static void fill_between(uint64_t s, float low, float width, float *dst, size_t 
         dst[i] = low + (float)draw(s, i) * step;
 }
 
-static void fill_parameter(const char *name, const strata_tensor_desc *desc, uint64_t seed, double gain, float *dst)
+static void fill_parameter(const char *name, const strata_tensor_desc *desc, uint64_t seed, double gain,
+                           float *dst)
 {
     const char *dot = strrchr(name, '.');
     const char *leaf = dot != NULL ? dot + 1 : name;
@@ -88,7 +89,8 @@ static void fill_parameter(const char *name, const strata_tensor_desc *desc, uin
 strata_status strata_graph_bind_random(strata_graph *g, uint64_t seed, double gain, strata_error *err)
 {
     if (!isfinite(gain) || gain <= 0)
-        return strata_fail(err, STRATA_INVALID, "random weights: the gain must be a positive number, not %g", gain);
+        return strata_fail(err, STRATA_INVALID, "random weights: the gain must be a positive number, not %g",
+                           gain);
 
     int count = strata_graph_node_count(g);
     bool *live = calloc((size_t)count + 1, sizeof *live);

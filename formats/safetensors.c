@@ -1,12 +1,12 @@
 /* safetensors.c: reads and writes .safetensors.
  *
  *     8 bytes   N, little-endian
- *     N bytes   JSON: { "__metadata__": {text: text}, NAME: {"dtype", "shape", "data_offsets": [begin, end]}, ... },
- *               starting with '{', padded with blanks
+ *     N bytes   JSON, padded with blanks: { "__metadata__": {text: text},
+ *               NAME: {"dtype", "shape", "data_offsets": [begin, end]}, ... }
  *     the rest  the tensors' bytes; offsets count from here
  *
- * Rules, all checked: the tensors cover the rest without gaps, overlaps or leftovers, each has exactly the bytes
- * of its type and shape, and no key occurs twice. */
+ * Rules, all checked: the tensors cover the rest without gaps, overlaps or leftovers, each has exactly the
+ * bytes of its type and shape, and no key occurs twice. */
 #include "safetensors.h"
 #include "atomic_file.h"
 #include "weights.h"
@@ -17,9 +17,10 @@
 enum { MAX_HEADER = 100 * 1000 * 1000 }; /* the format's own limit */
 
 static const char *const dtype_names[STRATA_DTYPE_COUNT] = {
-    [STRATA_F32] = "F32", [STRATA_F16] = "F16", [STRATA_BF16] = "BF16", [STRATA_F64] = "F64", [STRATA_I8] = "I8",
-    [STRATA_I16] = "I16", [STRATA_I32] = "I32", [STRATA_I64] = "I64",   [STRATA_U8] = "U8",   [STRATA_U16] = "U16",
-    [STRATA_U32] = "U32", [STRATA_U64] = "U64", [STRATA_BOOL] = "BOOL",
+    [STRATA_F32] = "F32",   [STRATA_F16] = "F16", [STRATA_BF16] = "BF16", [STRATA_F64] = "F64",
+    [STRATA_I8] = "I8",     [STRATA_I16] = "I16", [STRATA_I32] = "I32",   [STRATA_I64] = "I64",
+    [STRATA_U8] = "U8",     [STRATA_U16] = "U16", [STRATA_U32] = "U32",   [STRATA_U64] = "U64",
+    [STRATA_BOOL] = "BOOL",
 };
 
 /* ---- Reading ------------------------------------------------------------------------------------------- */
@@ -47,8 +48,8 @@ static strata_status parse_tensor(const char *name, const json_t *row, located *
 {
     const json_t *dtype = json_object_get(row, "dtype"), *shape = json_object_get(row, "shape");
     const json_t *offsets = json_object_get(row, "data_offsets");
-    if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets) || json_object_size(row) != 3 ||
-        json_array_size(offsets) != 2)
+    if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets) ||
+        json_object_size(row) != 3 || json_array_size(offsets) != 2)
         return strata_fail(err, STRATA_FORMAT, "%s: needs dtype, shape and two data_offsets", name);
 
     *out = (located){ .name = name };
@@ -77,8 +78,8 @@ static strata_status parse_tensor(const char *name, const json_t *row, located *
         *(i == 0 ? &out->begin : &out->end) = (uint64_t)json_integer_value(offset);
     }
     if (out->end < out->begin)
-        return strata_fail(err, STRATA_FORMAT, "%s: the data ends at byte %llu, before it begins at %llu", name,
-                           (unsigned long long)out->end, (unsigned long long)out->begin);
+        return strata_fail(err, STRATA_FORMAT, "%s: the data ends at byte %llu, before it begins at %llu",
+                           name, (unsigned long long)out->end, (unsigned long long)out->begin);
     return strata_check_extent(name, &out->desc, out->end - out->begin, err);
 }
 
@@ -102,8 +103,8 @@ static int compare_offsets(const void *a, const void *b)
 }
 
 /* Tensors in the order of their bytes, which must follow one another from 0 to `size`. */
-static strata_status add_all(strata_weights *w, located *rows, size_t count, const unsigned char *data, size_t size,
-                             strata_error *err)
+static strata_status add_all(strata_weights *w, located *rows, size_t count, const unsigned char *data,
+                             size_t size, strata_error *err)
 {
     uint64_t at = 0;
     if (count > 0)
@@ -111,17 +112,21 @@ static strata_status add_all(strata_weights *w, located *rows, size_t count, con
     for (size_t i = 0; i < count; i++) {
         const located *r = &rows[i];
         if (r->begin != at)
-            return strata_fail(err, STRATA_FORMAT, "%s: the data begins at byte %llu, but the tensor before ends at "
-                               "%llu", r->name, (unsigned long long)r->begin, (unsigned long long)at);
+            return strata_fail(err, STRATA_FORMAT,
+                               "%s: the data begins at byte %llu, but the tensor before ends at %llu",
+                               r->name, (unsigned long long)r->begin, (unsigned long long)at);
         if (r->end > size)
-            return strata_fail(err, STRATA_FORMAT, "%s: the data ends at byte %llu, but the file has only %zu; was it "
-                               "downloaded completely?", r->name, (unsigned long long)r->end, size);
+            return strata_fail(err, STRATA_FORMAT,
+                               "%s: the data ends at byte %llu, but the file has only %zu; was it "
+                               "downloaded completely?",
+                               r->name, (unsigned long long)r->end, size);
         STRATA_TRY(strata_weights_add(w, r->name, strlen(r->name), &r->desc, data + r->begin,
                                       (size_t)(r->end - r->begin), err));
         at = r->end;
     }
     if (at != size)
-        return strata_fail(err, STRATA_FORMAT, "%llu bytes belong to no tensor", (unsigned long long)(size - at));
+        return strata_fail(err, STRATA_FORMAT, "%llu bytes belong to no tensor",
+                           (unsigned long long)(size - at));
     return STRATA_OK;
 }
 
@@ -147,7 +152,8 @@ static strata_status read_header(strata_weights *w, json_t *header, const unsign
     return status;
 }
 
-static strata_status read_safetensors(strata_weights *w, const unsigned char *bytes, size_t size, strata_error *err)
+static strata_status read_safetensors(strata_weights *w, const unsigned char *bytes, size_t size,
+                                      strata_error *err)
 {
     uint64_t length = read_u64(bytes);
     if (length > size - 8)
@@ -156,18 +162,22 @@ static strata_status read_safetensors(strata_weights *w, const unsigned char *by
     json_error_t why;
     json_t *header = json_loadb((const char *)bytes + 8, (size_t)length, JSON_REJECT_DUPLICATES, &why);
     if (header == NULL)
-        return strata_fail(err, STRATA_FORMAT, "the header is damaged at byte %d: %s", why.position, why.text);
+        return strata_fail(err, STRATA_FORMAT, "the header is damaged at byte %d: %s", why.position,
+                           why.text);
     strata_status status = read_header(w, header, bytes + 8 + length, (size_t)(size - 8 - length), err);
     json_decref(header);
     return status;
 }
 
-const strata_weights_reader strata_safetensors_reader = { "safetensors", sniff_safetensors, read_safetensors };
+const strata_weights_reader strata_safetensors_reader = {
+    "safetensors", sniff_safetensors, read_safetensors
+};
 
 /* ---- Writing ------------------------------------------------------------------------------------------- */
 
 /* Appends {"dtype", "shape", "data_offsets"} of every item of that element width. */
-static int add_rows(json_t *header, const strata_safetensors_item *items, int count, size_t width, uint64_t *at)
+static int add_rows(json_t *header, const strata_safetensors_item *items, int count, size_t width,
+                    uint64_t *at)
 {
     for (int i = 0; i < count; i++) {
         const strata_tensor_desc *d = &items[i].desc;
@@ -179,7 +189,8 @@ static int add_rows(json_t *header, const strata_safetensors_item *items, int co
             json_array_append_new(shape, json_integer(d->dim[k]));
         json_t *row = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_names[d->dtype], "shape", shape,
                                 "data_offsets", (json_int_t)*at, (json_int_t)end);
-        if (row == NULL || json_object_set_new(header, items[i].name, row) != 0) /* not UTF-8, or out of memory */
+        /* Fails when the name is not UTF-8. */
+        if (row == NULL || json_object_set_new(header, items[i].name, row) != 0)
             return i;
         *at = end;
     }
@@ -199,7 +210,8 @@ static strata_status write_header(FILE *to, const strata_safetensors_item *items
     char *text = bad < 0 ? json_dumps(header, JSON_COMPACT) : NULL;
     json_decref(header);
     if (bad >= 0)
-        return strata_fail(err, STRATA_INVALID, "%s: the name cannot be written: it is not UTF-8", items[bad].name);
+        return strata_fail(err, STRATA_INVALID, "%s: the name cannot be written: it is not UTF-8",
+                           items[bad].name);
     if (text == NULL)
         return strata_fail(err, STRATA_NOMEM, "out of memory for the header");
 
@@ -209,8 +221,9 @@ static strata_status write_header(FILE *to, const strata_safetensors_item *items
     for (int i = 0; i < 8; i++)
         size[i] = (unsigned char)(padded >> 8 * i);
     if (padded > MAX_HEADER) {
-        status = strata_fail(err, STRATA_INVALID, "the header would have %zu bytes, more than .safetensors allows; "
-                             "write .npz", padded);
+        status = strata_fail(err, STRATA_INVALID,
+                             "the header would have %zu bytes, more than .safetensors allows; write .npz",
+                             padded);
     } else {
         fwrite(size, 1, sizeof size, to);
         fwrite(text, 1, length, to);
@@ -220,8 +233,9 @@ static strata_status write_header(FILE *to, const strata_safetensors_item *items
     return status;
 }
 
-strata_status strata_safetensors_write(FILE *to, const strata_safetensors_item *items, int count, json_t *metadata,
-                                       strata_safetensors_fill fill, void *user, strata_error *err)
+strata_status strata_safetensors_write(FILE *to, const strata_safetensors_item *items, int count,
+                                       json_t *metadata, strata_safetensors_fill fill, void *user,
+                                       strata_error *err)
 {
     STRATA_TRY(write_header(to, items, count, metadata, err));
     for (size_t width = 8; width > 0; width /= 2)

@@ -1,12 +1,12 @@
 /* weights.c: the named tensors of one checkpoint file.
  *
- * The file is mapped, not read. Entries point into the map, and an entry becomes a tensor only when somebody asks
- * for it: as a view of the map when its bytes lie in one piece at an address fit for its type, else as a copy, after
- * which the pages that were copied are given back. The map is counted: views hold it, so tensors outlive the
- * weights they came from, and so no weight is in memory twice for longer than one tensor's copy takes.
+ * The file is mapped, not read. Entries point into the map, and an entry becomes a tensor only when somebody
+ * asks for it: as a view of the map when its bytes lie in one piece at an address fit for its type, else as a
+ * copy, after which the pages that were copied are given back. The map is counted: views hold it, so tensors
+ * outlive the weights they came from, and no weight is in memory twice for longer than its copy takes.
  *
- * The map is read-only; so are tensors that come from here. Cutting a file short while it is mapped is fatal to
- * any program that maps files, hence writers (ours included) replace files by renaming. */
+ * The map is read-only; so are tensors that come from here. Cutting a file short while it is mapped is fatal
+ * to any program that maps files, hence writers (ours included) replace files by renaming. */
 #include "weights.h"
 
 #include <errno.h>
@@ -121,16 +121,17 @@ static strata_status add_piece(strata_weights *w, const unsigned char *at, size_
     return STRATA_OK;
 }
 
-strata_status strata_weights_add(strata_weights *w, const char *name, size_t length, const strata_tensor_desc *desc,
-                                 const unsigned char *at, size_t size, strata_error *err)
+strata_status strata_weights_add(strata_weights *w, const char *name, size_t length,
+                                 const strata_tensor_desc *desc, const unsigned char *at, size_t size,
+                                 strata_error *err)
 {
     if (length == 0 || length > MAX_NAME)
-        return strata_fail(err, STRATA_FORMAT, "the name of tensor %zu has %zu bytes, not 1 to %d", w->count, length,
-                           MAX_NAME);
+        return strata_fail(err, STRATA_FORMAT, "the name of tensor %zu has %zu bytes, not 1 to %d", w->count,
+                           length, MAX_NAME);
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)name[i] < ' ' || name[i] == 127)
-            return strata_fail(err, STRATA_FORMAT, "the name of tensor %zu holds the control character %d", w->count,
-                               name[i]);
+            return strata_fail(err, STRATA_FORMAT, "the name of tensor %zu holds the control character %d",
+                               w->count, name[i]);
     if (w->count == MAX_ENTRIES)
         return strata_fail(err, STRATA_FORMAT, "more than %d tensors", MAX_ENTRIES);
 
@@ -149,7 +150,8 @@ strata_status strata_weights_add(strata_weights *w, const char *name, size_t len
     return strata_weights_continue(w, at, size, err);
 }
 
-strata_status strata_weights_continue(strata_weights *w, const unsigned char *at, size_t size, strata_error *err)
+strata_status strata_weights_continue(strata_weights *w, const unsigned char *at, size_t size,
+                                      strata_error *err)
 {
     STRATA_TRY(add_piece(w, at, size, err));
     w->items[w->count - 1].pieces++;
@@ -166,12 +168,14 @@ const strata_weights_entry *strata_weights_last(const strata_weights *w)
     return w->count > 0 ? &w->items[w->count - 1].entry : NULL;
 }
 
-strata_status strata_check_extent(const char *name, const strata_tensor_desc *desc, uint64_t size, strata_error *err)
+strata_status strata_check_extent(const char *name, const strata_tensor_desc *desc, uint64_t size,
+                                  strata_error *err)
 {
     char shape[128];
     for (int i = 0; i < desc->rank; i++)
         if (desc->dim[i] < 0)
-            return strata_fail(err, STRATA_FORMAT, "%s: dim %d is negative: %lld", name, i, (long long)desc->dim[i]);
+            return strata_fail(err, STRATA_FORMAT, "%s: dim %d is negative: %lld", name, i,
+                               (long long)desc->dim[i]);
     int64_t elements = strata_count(desc), width = (int64_t)strata_dtype_size(desc->dtype);
     if (elements < 0 || elements > INT64_MAX / width)
         return strata_fail(err, STRATA_FORMAT, "%s: the shape %s is absurd", name,
@@ -185,9 +189,9 @@ strata_status strata_check_extent(const char *name, const strata_tensor_desc *de
 
 /* ---- Entries that no network asks for ------------------------------------------------------------------ */
 
-/* What training leaves in a checkpoint beside the parameters. Optimizers keep tensors named like the parameter
- * behind a prefix of theirs (MindSpore's Momentum, Adam, AdamWeightDecay, Lamb, RMSProp, Adagrad, LARS); the others
- * are whole names or last components. */
+/* What training leaves in a checkpoint beside the parameters. Optimizers keep tensors named like the
+ * parameter behind a prefix of theirs (MindSpore's Momentum, Adam, AdamWeightDecay, Lamb, RMSProp, Adagrad,
+ * LARS); the others are whole names or last components. */
 static const struct skip_rule {
     const char *rule;
     enum { PREFIX, NAME, LEAF } what;
@@ -256,7 +260,8 @@ static bool sniff_zip(const unsigned char *bytes, size_t size)
 static strata_status refuse_zip(strata_weights *w, const unsigned char *bytes, size_t size, strata_error *err)
 {
     (void)w, (void)bytes, (void)size;
-    return strata_fail(err, STRATA_FORMAT, "a zip archive or Python pickle (PyTorch's .pth, or .npz), which is not "
+    return strata_fail(err, STRATA_FORMAT,
+                       "a zip archive or Python pickle (PyTorch's .pth, or .npz), which is not "
                        "read; save the state dict with safetensors.torch.save_file and use that file");
 }
 
@@ -302,7 +307,8 @@ static strata_status read_entries(strata_weights *w, strata_error *err)
     return STRATA_OK;
 }
 
-strata_status strata_weights_load(strata_context *ctx, const char *path, strata_weights **out, strata_error *err)
+strata_status strata_weights_load(strata_context *ctx, const char *path, strata_weights **out,
+                                  strata_error *err)
 {
     *out = NULL;
     strata_weights *w = calloc(1, sizeof *w);
@@ -365,8 +371,8 @@ int strata_weights_find(const strata_weights *w, const char *name)
     return found != NULL ? found->item : -1;
 }
 
-bool strata_weights_each_piece(const strata_weights *w, int i, bool (*fn)(void *user, const void *at, size_t size),
-                               void *user)
+bool strata_weights_each_piece(const strata_weights *w, int i,
+                               bool (*fn)(void *user, const void *at, size_t size), void *user)
 {
     const item *it = &w->items[i];
     for (size_t p = 0; p < it->pieces; p++)
@@ -400,7 +406,8 @@ strata_status strata_weights_tensor(const strata_weights *w, int i, strata_tenso
     bool fit = (uintptr_t)first->at % strata_dtype_size(it->entry.desc.dtype) == 0;
     if (it->pieces == 1 && first->size > 0 && fit) {
         atomic_fetch_add(&w->map->refs, 1);
-        strata_status status = strata_tensor_wrap(&it->entry.desc, (void *)first->at, map_release, w->map, out, err);
+        strata_status status =
+            strata_tensor_wrap(&it->entry.desc, (void *)first->at, map_release, w->map, out, err);
         if (status != STRATA_OK)
             map_release(w->map);
         return status;

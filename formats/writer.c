@@ -1,11 +1,11 @@
 /* writer.c: named arrays, row by row, into one .npz or .safetensors.
  *
- * Neither format can be written before the number of rows is known, and feature maps of many images are larger than
- * memory. So the rows of each array go to a spool file in the target's folder, and commit copies the spools into
- * the target. Spool files have no name: the kernel frees them however the program ends. The target itself is
- * written beside its place and renamed when whole.
+ * Neither format can be written before the number of rows is known, and feature maps of many images are
+ * larger than memory. So the rows of each array go to a spool file in the target's folder, and commit copies
+ * the spools into the target. Spool files have no name: the kernel frees them however the program ends. The
+ * target itself is written beside its place and renamed when whole.
  *
- * Texts are made valid UTF-8 when they arrive (file names may be anything): bytes that are not become U+FFFD. */
+ * Texts are made valid UTF-8 when they arrive (file names may be anything): bad bytes become U+FFFD. */
 #include "writer.h"
 #include "atomic_file.h"
 #include "npy.h"
@@ -93,7 +93,8 @@ strata_status strata_spool_open(const char *folder, FILE **out, strata_error *er
 {
     *out = NULL;
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) { /* the file system has none */
+    bool unsupported = fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL);
+    if (unsupported) {
         char *name = malloc(strlen(folder) + 32);
         if (name == NULL)
             return strata_fail(err, STRATA_NOMEM, "out of memory");
@@ -133,7 +134,8 @@ static strata_status check_target(const strata_writer *w, strata_error *err)
     return STRATA_OK;
 }
 
-strata_status strata_writer_create(const char *path, strata_dtype dtype, strata_writer **out, strata_error *err)
+strata_status strata_writer_create(const char *path, strata_dtype dtype, strata_writer **out,
+                                   strata_error *err)
 {
     *out = NULL;
     const struct writer_format *format = NULL;
@@ -141,8 +143,9 @@ strata_status strata_writer_create(const char *path, strata_dtype dtype, strata_
         if (has_suffix(path, formats[i].suffix))
             format = &formats[i];
     if (format == NULL)
-        return strata_fail(err, STRATA_INVALID, "%s: arrays are written to .npz or .safetensors; the name must end in "
-                           "one of them", path);
+        return strata_fail(err, STRATA_INVALID,
+                           "%s: arrays are written to .npz or .safetensors; the name must end in one of them",
+                           path);
     if (dtype != STRATA_F32 && dtype != STRATA_F16)
         return strata_fail(err, STRATA_INVALID, "%s: arrays are written as f32 or f16, not as %s", path,
                            strata_dtype_name(dtype));
@@ -214,8 +217,8 @@ static strata_status check_name(const strata_writer *w, const char *name, strata
     return STRATA_OK;
 }
 
-static strata_status declare(strata_writer *w, const char *name, const strata_tensor_desc *rows, strata_spooled **out,
-                             strata_error *err)
+static strata_status declare(strata_writer *w, const char *name, const strata_tensor_desc *rows,
+                             strata_spooled **out, strata_error *err)
 {
     static const char room[STRATA_NPY_HEADER];
     strata_bundle *b = &w->bundle;
@@ -258,12 +261,14 @@ static bool write_floats(FILE *to, strata_dtype dtype, const float *src, size_t 
     return true;
 }
 
-strata_status strata_writer_append(strata_writer *w, const char *name, const strata_tensor *rows, strata_error *err)
+strata_status strata_writer_append(strata_writer *w, const char *name, const strata_tensor *rows,
+                                   strata_error *err)
 {
     const strata_tensor_desc *desc = strata_tensor_get_desc(rows);
     char shape[2][128];
     if (desc->dtype != STRATA_F32 || desc->layout != STRATA_NCHW || desc->rank < 1)
-        return strata_fail(err, STRATA_INVALID, "%s: %s: rows are row-major f32 with at least one dim", w->path, name);
+        return strata_fail(err, STRATA_INVALID, "%s: %s: rows are row-major f32 with at least one dim",
+                           w->path, name);
     if (w->committed)
         return strata_fail(err, STRATA_INVALID, "%s: already committed", w->path);
 
@@ -276,12 +281,12 @@ strata_status strata_writer_append(strata_writer *w, const char *name, const str
     strata_tensor_desc expected = a->desc;
     expected.dim[0] = desc->dim[0];
     if (!strata_same_shape(&expected, desc))
-        return strata_fail(err, STRATA_SHAPE, "%s: %s: rows of shape %s do not continue an array of %s", w->path, name,
-                           strata_shape_text(desc, shape[0], sizeof shape[0]),
+        return strata_fail(err, STRATA_SHAPE, "%s: %s: rows of shape %s do not continue an array of %s",
+                           w->path, name, strata_shape_text(desc, shape[0], sizeof shape[0]),
                            strata_shape_text(&expected, shape[1], sizeof shape[1]));
     if (!write_floats(a->spool, w->dtype, strata_tensor_data(rows), (size_t)strata_count(desc)))
-        return w->failed = strata_fail(err, STRATA_IO, "%s: %s: cannot write to a temporary file: %s", w->path, name,
-                                       strerror(errno));
+        return w->failed = strata_fail(err, STRATA_IO, "%s: %s: cannot write to a temporary file: %s",
+                                       w->path, name, strerror(errno));
     a->desc.dim[0] += desc->dim[0];
     return STRATA_OK;
 }
@@ -303,7 +308,8 @@ strata_status strata_writer_set_text(strata_writer *w, const char *key, const ch
     return STRATA_OK;
 }
 
-strata_status strata_writer_set_names(strata_writer *w, const char *const *names, int count, strata_error *err)
+strata_status strata_writer_set_names(strata_writer *w, const char *const *names, int count,
+                                      strata_error *err)
 {
     strata_bundle *b = &w->bundle;
     if (b->names != NULL || count < 0)
@@ -364,8 +370,8 @@ static strata_status write_safetensors(strata_bundle *b, FILE *to, strata_error 
     } else {
         for (int i = 0; i < b->array_count; i++)
             items[i] = (strata_safetensors_item){ b->arrays[i].name, b->arrays[i].desc };
-        status = strata_safetensors_write(to, items, b->array_count, json_object_size(metadata) > 0 ? metadata : NULL,
-                                          copy_spool, b, err);
+        status = strata_safetensors_write(
+            to, items, b->array_count, json_object_size(metadata) > 0 ? metadata : NULL, copy_spool, b, err);
     }
     json_decref(metadata);
     free(items);
@@ -388,7 +394,8 @@ static strata_status check_rows(const strata_writer *w, strata_error *err)
                            (long long)b->arrays[0].desc.dim[0]);
     for (int i = 0; i < b->array_count; i++)
         if (fflush(b->arrays[i].spool) != 0)
-            return strata_fail(err, STRATA_IO, "%s: cannot write to a temporary file: %s", w->path, strerror(errno));
+            return strata_fail(err, STRATA_IO, "%s: cannot write to a temporary file: %s", w->path,
+                               strerror(errno));
     return STRATA_OK;
 }
 

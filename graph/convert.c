@@ -1,15 +1,15 @@
 /* convert.c: element types to and from float32, as IEEE 754 defines it (round to nearest, ties to even).
  *
- * Source bytes need no alignment: files put tensors anywhere. The half-precision loops are free of branches so
- * that compilers vectorise them.
+ * Source bytes need no alignment: files put tensors anywhere. The half-precision loops are free of branches
+ * so that compilers vectorise them.
  *
  *   binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits      bfloat16: the upper half of a binary32
  *   binary32: 1 sign, 8 exponent (bias 127), 23 fraction bits
  *
- * Half to float is exact. A normal half becomes a float by moving its bits up 13 places and adding 127 - 15 to
- * the exponent; a denormal one is fraction * 2^-24. Float to half: above 2^-14 the half-way case is decided by
- * adding 0xfff plus the lowest bit that is kept; below, adding 0.5f lets the hardware round to multiples of 2^-24,
- * which is the spacing of denormal halfs and of floats just above 0.5. */
+ * Half to float is exact. A normal half becomes a float by moving its bits up 13 places and adding 127 - 15
+ * to the exponent; a denormal one is fraction * 2^-24. Float to half: above 2^-14 the half-way case is
+ * decided by adding 0xfff plus the lowest bit that is kept; below, adding 0.5f lets the hardware round to
+ * multiples of 2^-24, which is the spacing of denormal halfs and of floats just above 0.5. */
 #include <strata/strata.h>
 
 #include <string.h>

@@ -63,7 +63,8 @@ static inline void write_file(const char *path, const void *bytes, size_t size)
     assert_int_equal(fclose(file), 0);
 }
 
-/* A file in memory with these bytes, and its path: for tests that make thousands. Each call replaces the last. */
+/* A file in memory with these bytes, and its path: for tests that make thousands. Each call replaces the
+ * last. */
 static inline const char *memory_file(const void *bytes, size_t size)
 {
     static int  fd = -1;

@@ -1,5 +1,6 @@
-/* Arrays on disk: .npy in every form numpy writes, and the files of strata_writer, read back by other code: .npz by
- * libzip and our .npy reader here, and by numpy in check_arrays.py; .safetensors by the checkpoint reader. */
+/* Arrays on disk: .npy in every form numpy writes, and the files of strata_writer, read back by other code:
+ * .npz by libzip and our .npy reader here, and by numpy in check_arrays.py; .safetensors by the checkpoint
+ * reader. */
 #include "scratch.h"
 
 #include <strata/extend.h>
@@ -89,7 +90,8 @@ static void test_npy_transposes(void **state)
         data[i] = (uint16_t)i;
     strata_tensor *t;
     strata_error err;
-    size_t size = make_npy(1, "{'descr': '<u2', 'fortran_order': True, 'shape': (2, 3, 4), }", data, 48, bytes);
+    size_t size =
+        make_npy(1, "{'descr': '<u2', 'fortran_order': True, 'shape': (2, 3, 4), }", data, 48, bytes);
     assert_int_equal(read_bytes(bytes, size, &t, &err), STRATA_OK);
     const uint16_t *x = strata_tensor_data(t);
     for (int i = 0; i < 2; i++)
@@ -111,7 +113,8 @@ static void test_npy_refusals(void **state)
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }", "needs 20 bytes" },
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807,2), }", "absurd" },
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807,), }", "absurd" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", "shape is damaged" },
+        { "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+          "shape is damaged" },
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (-6,), }", "shape is damaged" },
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,6), }", "more than 6" },
         { "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }", "'|O'" },
@@ -161,7 +164,9 @@ static void test_npy_round_trip(void **state)
     (void)state;
     for (int type = 0; type < STRATA_DTYPE_COUNT; type++)
         for (int rank = 0; rank <= STRATA_MAX_RANK; rank++) {
-            strata_tensor_desc desc = { .dtype = (strata_dtype)type, .rank = rank, .dim = { 2, 3, 1, 2, 1, 2 } };
+            strata_tensor_desc desc = { .dtype = (strata_dtype)type,
+                                        .rank = rank,
+                                        .dim = { 2, 3, 1, 2, 1, 2 } };
             strata_tensor *t, *back;
             assert_int_equal(strata_tensor_create(&desc, &t, NULL), STRATA_OK);
             for (size_t i = 0; i < strata_bytes(&desc); i++)
@@ -286,7 +291,8 @@ static void test_safetensors(void **state)
             fail_msg("%s", err.text);
         strata_writer_destroy(w);
         strata_weights *s;
-        assert_int_equal(strata_weights_load(ctx, scratch_path(&tmp, "out.safetensors"), &s, &err), STRATA_OK);
+        assert_int_equal(strata_weights_load(ctx, scratch_path(&tmp, "out.safetensors"), &s, &err),
+                         STRATA_OK);
         assert_int_equal(strata_weights_count(s), 2);
         strata_tensor *t;
         assert_int_equal(strata_weights_tensor(s, 0, &t, &err), STRATA_OK);

@@ -1,6 +1,6 @@
-/* Binding: checkpoints written here under other names, prefixes, orders, types and with parts missing. Their numbers
- * are those of the rule for random weights, so a parameter that gets another one's tensor is found out at once.
- * "Right or refused" is the law: each test expects one of the two, never something in between. */
+/* Binding: checkpoints written here under other names, prefixes, orders, types and with parts missing. Their
+ * numbers are those of the rule for random weights, so a parameter that gets another one's tensor is found
+ * out at once. "Right or refused" is the law: each test expects one of the two, and nothing in between. */
 #include "scratch.h"
 
 #include <strata/nn.h>
@@ -95,13 +95,13 @@ typedef struct maker {
 static void maker_open(maker *m)
 {
     enum { MOST = 2048 };
-    *m = (maker){ calloc(MOST, sizeof *m->values), calloc(MOST, sizeof *m->pointers), calloc(MOST, sizeof *m->tensors),
-                  calloc(MOST, sizeof *m->names), 0 };
+    *m = (maker){ calloc(MOST, sizeof *m->values), calloc(MOST, sizeof *m->pointers),
+                  calloc(MOST, sizeof *m->tensors), calloc(MOST, sizeof *m->names), 0 };
 }
 
 /* `data` and `dim` stay with the caller until maker_write. */
-static void maker_add(maker *m, const char *name, const char *type, int rank, const int64_t *dim, const void *data,
-                      size_t size)
+static void maker_add(maker *m, const char *name, const char *type, int rank, const int64_t *dim,
+                      const void *data, size_t size)
 {
     int i = m->count++;
     snprintf(m->names[i], sizeof m->names[i], "%s", name);
@@ -370,7 +370,8 @@ static void test_random_rule(void **state)
     expect_values(g, "bn1.beta", (double[]){ -0.148953274, 0.0933547541, -0.175753191, -0.0944653749 });
     expect_values(g, "bn1.moving_mean", (double[]){ -0.0788520351, 0.080580309, 0.0442848206, -0.192887187 });
     expect_values(g, "bn1.moving_variance", (double[]){ 0.678871989, 0.8493945, 0.846480787, 1.08093047 });
-    expect_values(g, "classifier.bias", (double[]){ 0.0441614389, -0.0439056046, 0.0459611788, 0.0523031242 });
+    expect_values(g, "classifier.bias",
+                  (double[]){ 0.0441614389, -0.0439056046, 0.0459611788, 0.0523031242 });
     expect_values(g, "stages.0.gamma_", (double[]){ -0.139395982, 0.117010139, 0.0960334092, 0.111488439 });
     assert_int_equal(strata_graph_bind_random(g, 1, 0, &err), STRATA_INVALID);
     assert_int_equal(strata_graph_bind_random(g, 1, NAN, &err), STRATA_INVALID);
@@ -434,8 +435,13 @@ static void test_everything_wrong_is_listed(void **state)
         if (!is_param(n) || strcmp(n->name, "conv2.weight") == 0)
             continue;
         bool wide = strcmp(n->name, "bn3.beta") == 0, head = strcmp(n->name, "classifier.weight") == 0;
-        maker_add(&m, n->name, "Float32", head ? 2 : n->desc.rank, wide ? nine : head ? six : n->desc.dim,
-                  wide || head ? zeros : strata_tensor_data(n->data), wide ? 36 : head ? 192 : strata_bytes(&n->desc));
+        if (wide)
+            maker_add(&m, n->name, "Float32", 1, nine, zeros, 36);
+        else if (head)
+            maker_add(&m, n->name, "Float32", 2, six, zeros, 192);
+        else
+            maker_add(&m, n->name, "Float32", n->desc.rank, n->desc.dim, strata_tensor_data(n->data),
+                      strata_bytes(&n->desc));
     }
     maker_add(&m, "conv2.wieght", "Float32", 1, nine, zeros, 36);
     maker_add(&m, "moments.conv1.weight", "Float32", 1, nine, zeros, 36);
@@ -539,7 +545,9 @@ static void test_input_channels(void **state)
             for (int c = 0; c < n; c++)
                 for (int i = 0; i < 9; i++, x++) {
                     const float *k = src + (o * 3) * 9 + i;
-                    float expected = n == 1 ? k[0] + k[9] + k[18] : n == 3 ? k[c * 9] : k[c % 3 * 9] * (float)(3.0 / n);
+                    float expected = n == 1   ? k[0] + k[9] + k[18]
+                                            : n == 3 ? k[c * 9]
+                                                     : k[c % 3 * 9] * (float)(3.0 / n);
                     assert_true(*x == expected);
                 }
         assert_true((find_row(r, "conv1.weight")->note != NULL) == (n != 3));
@@ -562,9 +570,11 @@ static void test_ema(void **state)
         strata_node *n = strata_graph_node(random, i), *o = strata_graph_node(other, i);
         if (!is_param(n))
             continue;
-        maker_add(&m, n->name, "Float32", n->desc.rank, n->desc.dim, strata_tensor_data(n->data), strata_bytes(&n->desc));
+        maker_add(&m, n->name, "Float32", n->desc.rank, n->desc.dim, strata_tensor_data(n->data),
+                  strata_bytes(&n->desc));
         snprintf(name, sizeof name, "ema.%s", n->name);
-        maker_add(&m, name, "Float32", n->desc.rank, n->desc.dim, strata_tensor_data(o->data), strata_bytes(&n->desc));
+        maker_add(&m, name, "Float32", n->desc.rank, n->desc.dim, strata_tensor_data(o->data),
+                  strata_bytes(&n->desc));
     }
     strata_weights *w = maker_write(&m);
     const strata_bind_options ema = { .ema = true };
@@ -801,7 +811,8 @@ static void test_two_prefixes(void **state)
                       strata_bytes(&n->desc));
         }
         strata_weights *w = maker_write(&m);
-        strata_bind_report *r = bind(residual, w, &automatic, random, plain_names ? STRATA_OK : STRATA_WEIGHTS);
+        strata_bind_report *r =
+            bind(residual, w, &automatic, random, plain_names ? STRATA_OK : STRATA_WEIGHTS);
         if (!plain_names) {
             expect_kind(r, "conv1.weight", STRATA_BIND_AMBIGUOUS);
             assert_non_null(strstr(find_row(r, "conv1.weight")->note, "teacher"));
@@ -886,8 +897,8 @@ static bool flat(const char *name, char out[256])
     return true;
 }
 
-/* timm's mobilenetv3_large_100: conv_stem, bn1, blocks.STAGE.I.{conv_pw, bn1, conv_dw, bn2, se, conv_pwl, bn3},
- * blocks.6.0.{conv, bn1}. MindCV counts all of it, activations included, under features. */
+/* timm's mobilenetv3_large_100: conv_stem, bn1, blocks.STAGE.I.{conv_pw, bn1, conv_dw, bn2, se, conv_pwl,
+ * bn3}, blocks.6.0.{conv, bn1}. MindCV counts all of it, activations included, under features. */
 static bool timm_mobilenetv3(const char *name, char out[256])
 {
     static const int stage_of[18] = { 0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 5 };
@@ -903,13 +914,18 @@ static bool timm_mobilenetv3(const char *name, char out[256])
         const char *what = at == 3 ? first[layer] : layer < 5 ? other[layer] : NULL;
         if (what == NULL && !squeezed) /* after the squeeze: a convolution, then its norm */
             what = strcmp(leaf, "weight") == 0 && name[strlen(name) - 1] == 't' ? "conv_pwl" : "bn3";
-        snprintf(out, 256, "blocks.%d.%d.%s%s.%s", stage_of[at], at - first_of[stage_of[at]], squeezed ? "se." : what,
-                 squeezed ? (strncmp(rest, "conv_reduce", 11) == 0 ? "conv_reduce" : "conv_expand") : "", leaf);
+        snprintf(out, 256, "blocks.%d.%d.%s%s.%s", stage_of[at], at - first_of[stage_of[at]],
+                 squeezed ? "se." : what,
+                 squeezed ? (strncmp(rest, "conv_reduce", 11) == 0 ? "conv_reduce" : "conv_expand") : "",
+                 leaf);
         replace(out, "..", ".");
         return true;
     }
     if (sscanf(renamed, "features.%d.%n", &at, &used) == 1 && used > 0) {
-        const char *const module = at == 0 ? "conv_stem" : at == 1 ? "bn1" : at == 18 ? "blocks.6.0.conv" : "blocks.6.0.bn1";
+        const char *const module = at == 0    ? "conv_stem"
+                                   : at == 1  ? "bn1"
+                                   : at == 18 ? "blocks.6.0.conv"
+                                              : "blocks.6.0.bn1";
         snprintf(out, 256, "%s.%s", module, renamed + used);
         return true;
     }
@@ -917,7 +933,8 @@ static bool timm_mobilenetv3(const char *name, char out[256])
     return strncmp(renamed, "fc", 2) != 0; /* its head is a convolution there */
 }
 
-/* timm's convnext: stem, stages.S.downsample, stages.S.blocks.I.{conv_dw, norm, mlp.fc1, mlp.fc2, gamma}, head. */
+/* timm's convnext: stem, stages.S.downsample, stages.S.blocks.I.{conv_dw, norm, mlp.fc1, mlp.fc2, gamma},
+ * head. */
 static bool timm_convnext(const char *name, char out[256])
 {
     char renamed[256], rest[128];

@@ -1,5 +1,6 @@
-/* Checkpoints: what the readers give for good files, and that no damaged one gets further than an error. The good
- * files and the numbers in tiny.txt come from MindSpore's format and MindCV's names, not from this project. */
+/* Checkpoints: what the readers give for good files, and that no damaged one gets further than an error. The
+ * good files and the numbers in tiny.txt come from MindSpore's format and MindCV's names, not from this
+ * project. */
 #include "scratch.h"
 
 #include <strata/extend.h>
@@ -108,7 +109,8 @@ static void check_tiny(const strata_weights *w, const char *prefix)
 static void test_tiny_files(void **state)
 {
     (void)state;
-    static const char *const files[] = { "tiny.ckpt", "tiny_packed_dims.ckpt", "tiny_sliced.ckpt", "tiny.safetensors" };
+    static const char *const files[] = { "tiny.ckpt", "tiny_packed_dims.ckpt", "tiny_sliced.ckpt",
+                                         "tiny.safetensors" };
     for (int f = 0; f < 4; f++) {
         strata_weights *w = load(data_path(files[f]));
         assert_string_equal(strata_weights_format(w), f == 3 ? "safetensors" : "mindspore");
@@ -150,9 +152,12 @@ static void test_types(void **state)
         float values[6];
         const char *skipped;
     } expected[] = {
-        { "f16", STRATA_F16, 2, 6, { 0, 1, 2, 3, 4, 5 }, NULL }, { "f64", STRATA_F64, 1, 4, { 0, 1, 2, 3 }, NULL },
-        { "i32", STRATA_I32, 1, 5, { 0, 1, 2, 3, 4 }, NULL },    { "i64", STRATA_I64, 1, 2, { -1, 0x1p40f }, NULL },
-        { "bool", STRATA_BOOL, 1, 3, { 1, 0, 1 }, NULL },        { "scalar", STRATA_F32, 0, 1, { 3.5f }, "scalar" },
+        { "f16", STRATA_F16, 2, 6, { 0, 1, 2, 3, 4, 5 }, NULL },
+        { "f64", STRATA_F64, 1, 4, { 0, 1, 2, 3 }, NULL },
+        { "i32", STRATA_I32, 1, 5, { 0, 1, 2, 3, 4 }, NULL },
+        { "i64", STRATA_I64, 1, 2, { -1, 0x1p40f }, NULL },
+        { "bool", STRATA_BOOL, 1, 3, { 1, 0, 1 }, NULL },
+        { "scalar", STRATA_F32, 0, 1, { 3.5f }, "scalar" },
         { "global_step", STRATA_I32, 0, 1, { 7 }, "training state" },
     };
     assert_int_equal(strata_weights_count(w), 7);
@@ -227,7 +232,8 @@ static void test_sha256(void **state)
 static void test_save_keeps_everything(void **state)
 {
     (void)state;
-    static const char *const files[] = { "tiny_sliced.ckpt", "mixed.ckpt", "tiny_ema.ckpt", "tiny.safetensors" };
+    static const char *const files[] = { "tiny_sliced.ckpt", "mixed.ckpt", "tiny_ema.ckpt",
+                                         "tiny.safetensors" };
     for (int f = 0; f < 4; f++) {
         char a[65], b[65];
         strata_weights *w = load(data_path(files[f]));
@@ -301,8 +307,8 @@ static void test_files_of_other_kinds(void **state)
 }
 
 /* A checkpoint of one value, made with protobuf-c. */
-static size_t pack_value(const char *tag, const char *type, size_t dims, int64_t *dim, const void *content, size_t n,
-                         unsigned char *out)
+static size_t pack_value(const char *tag, const char *type, size_t dims, int64_t *dim, const void *content,
+                         size_t n, unsigned char *out)
 {
     Strata__Mindspore__TensorProto t = STRATA__MINDSPORE__TENSOR_PROTO__INIT;
     Strata__Mindspore__Value v = STRATA__MINDSPORE__VALUE__INIT, *values[] = { &v };
@@ -342,7 +348,8 @@ static void test_absurd_tensors(void **state)
         { "", 1, { 3 }, 12, "unknown type" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        size_t size = pack_value("x", cases[i].type, cases[i].dims, (int64_t *)cases[i].dim, content, cases[i].n, bytes);
+        size_t size = pack_value("x", cases[i].type, cases[i].dims, (int64_t *)cases[i].dim, content,
+                                 cases[i].n, bytes);
         expect_refusal(bytes, size, cases[i].phrase);
     }
     int64_t three = 3, two = 2;
@@ -400,26 +407,31 @@ static void test_safetensors_rules(void **state)
         const char *phrase; /* NULL: a good file */
     } cases[] = {
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}   ", 8, NULL },
-        { "{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1, NULL },
+        { "{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"I8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1,
+          NULL },
         { "{\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[1,4]},"
           "\"a\":{\"dtype\":\"BOOL\",\"shape\":[1],\"data_offsets\":[0,1]},"
-          "\"e\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[1,1]}}", 4, NULL },
+          "\"e\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[1,1]}}",
+          4, NULL },
         { "{}", 0, NULL },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9, "belong to no tensor" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7, "downloaded" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "begins at byte 4" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
-          "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "begins at byte 4" },
+          "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+          12, "begins at byte 4" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "needs 8 bytes" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "before it begins" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, "negative" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", 8, "not an integer" },
         { "{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, "F8_E4M3" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "at most 6" },
-        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0, "absurd" },
+        { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0,
+          "absurd" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, "absurd" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
-          "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "duplicate" },
+          "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+          4, "duplicate" },
         { "{\"__metadata__\":{\"k\":1}}", 0, "__metadata__" },
         { "{\"a\":7}", 0, "needs dtype" },
         { "{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "needs dtype" },
@@ -451,8 +463,9 @@ static void damage(const char *name, size_t step)
         try_load(bytes, cut, &err);
     for (size_t i = 0; i < size; i += i < 600 ? 1 : step) {
         unsigned char old = bytes[i];
-        const unsigned char changed[] = { 0x00, 0xff, 0x80, 0x7f, (unsigned char)(old ^ 1), (unsigned char)(old + 1),
-                                          (unsigned char)~old };
+        const unsigned char changed[] = {
+            0x00, 0xff, 0x80, 0x7f, (unsigned char)(old ^ 1), (unsigned char)(old + 1), (unsigned char)~old
+        };
         for (size_t k = 0; k < sizeof changed; k++) {
             bytes[i] = changed[k];
             try_load(bytes, size, &err);

@@ -327,7 +327,8 @@ int model_compile(const struct model *m, strata_graph *g, strata_program **out)
                                          .threads = o->threads, .pipeline = m->pipeline };
     strata_error                 err = { 0 };
     if (strata_program_create(g, &how, out, &err) != STRATA_OK)
-        return talk_failure(STAGE_DEVICE, &err, "'strata devices' lists what can be used");
+        return talk_failure(STAGE_DEVICE, &err,
+                            strstr(err.text, "strata devices") ? NULL : "'strata devices' lists what can be used");
     return EXIT_DONE;
 }
 

@@ -69,6 +69,7 @@ typedef struct strata_error {
 STRATA_API const char *strata_status_name(strata_status status); /* "FORMAT" */
 STRATA_API const char *strata_status_text(strata_status status); /* "a file is damaged ..." */
 STRATA_API const char *strata_version(void);                     /* "0.1.0" */
+#define STRATA_VERSION_TEXT "0.1.0" /* of these headers: strata_version() is that of the library */
 
 /* ---- Context ------------------------------------------------------------------------------- */
 
@@ -89,6 +90,12 @@ typedef void (*strata_log_fn)(void *user, strata_log_level level, const char *te
 STRATA_API strata_status strata_context_create(strata_context **out, strata_error *err);
 STRATA_API void          strata_context_destroy(strata_context *ctx); /* after all that it made */
 STRATA_API void          strata_set_log(strata_context *ctx, strata_log_fn fn, void *user);
+
+/* Adds the ops, kernels, passes, models and backends of a shared object, which stays open as long as the context
+ * does. Before the first graph, like all registration. A path without '/' is in the current folder. Refused, with
+ * nothing changed, when it was built with headers of another Strata (FORMAT), when a name is taken (INVALID) or when it
+ * cannot be opened (IO). Loading it again does nothing. This runs code of the file. */
+STRATA_API strata_status strata_load_plugin(strata_context *ctx, const char *path, strata_error *err);
 
 /* ---- Tensors ------------------------------------------------------------------------------- */
 

@@ -52,10 +52,10 @@ static bool good_name(const char *name)
 static strata_status add(strata_registry *r, const char *kind, const void *def, strata_error *err)
 {
     if (!good_name(name_of(def)))
-        return strata_fail(err, STRATA_INVALID, "a %s needs a name of letters, digits, '_', '.' and '-'", kind);
+        return strata_fail(err, STRATA_INVALID, "the name of the %s '%s' must be of letters, digits, '_', '.' and '-', at most 90", kind, name_of(def));
     int at = lower_bound(r, name_of(def));
     if (at < r->count && strcmp(name_of(r->def[at]), name_of(def)) == 0)
-        return strata_fail(err, STRATA_INVALID, "a %s named '%s' is registered already", kind, name_of(def));
+        return strata_fail(err, STRATA_INVALID, "%s '%s' is registered already", kind, name_of(def));
     if (r->count == r->capacity) {
         int          capacity = r->capacity ? 2 * r->capacity : 64;
         const void **grown    = realloc(r->def, (size_t)capacity * sizeof *grown);

@@ -234,8 +234,8 @@ STRATA_API strata_status strata_graph_parse(strata_context *ctx, const char *fil
 typedef strata_status (*strata_pass_fn)(void *user, const char *pass, const strata_graph *g, bool changed,
                                         double milliseconds, strata_error *err);
 /* A pipeline is pass names divided by blanks, options after '=': "fold_bn fuse_act dce". NULL means
- * strata_default_pipeline(). Names with a leading "-" are left out; alone ("-fold_bn") they thin the default. The graph is
- * validated after each pass. `after` may be NULL. */
+ * strata_default_pipeline(). Names with a leading "-" are left out. A pipeline of nothing but "-name" and "+name" changes the
+ * default one: "-fold_bn" leaves a pass out, "+my_pass" runs one before all others. The graph is validated after each pass. `after` may be NULL. */
 STRATA_API const char   *strata_default_pipeline(void);
 STRATA_API strata_status strata_graph_run_passes(strata_graph *g, const char *pipeline, strata_pass_fn after,
                                                  void *user, strata_error *err);

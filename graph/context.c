@@ -51,11 +51,11 @@ static bool good_name(const char *name)
 
 static strata_status add(strata_registry *r, const char *kind, const void *def, strata_error *err)
 {
-    if (!def || !good_name(name_of(def)))
-        return strata_fail(err, STRATA_INVALID, "a %s needs a name of letters, digits, '_', '.' and '-'", kind);
+    if (!good_name(name_of(def)))
+        return strata_fail(err, STRATA_INVALID, "the name of the %s '%s' must be of letters, digits, '_', '.' and '-', at most 90", kind, name_of(def));
     int at = lower_bound(r, name_of(def));
     if (at < r->count && strcmp(name_of(r->def[at]), name_of(def)) == 0)
-        return strata_fail(err, STRATA_INVALID, "a %s named '%s' is registered already", kind, name_of(def));
+        return strata_fail(err, STRATA_INVALID, "%s '%s' is registered already", kind, name_of(def));
     if (r->count == r->capacity) {
         int          capacity = r->capacity ? 2 * r->capacity : 64;
         const void **grown    = realloc(r->def, (size_t)capacity * sizeof *grown);
@@ -84,6 +84,7 @@ void strata_context_destroy(strata_context *ctx)
     free(ctx->models.def);
     free(ctx->backends.def);
     free(ctx->kernels);
+    strata_close_plugins(ctx);
     free(ctx);
 }
 
@@ -107,25 +108,25 @@ void strata_log(const strata_context *ctx, strata_log_level level, const char *f
 
 strata_status strata_register_op(strata_context *ctx, const strata_op_def *def, strata_error *err)
 {
+    STRATA_TRY(strata_check_op_def(def, err));
     return add(&ctx->ops, "op", def, err);
 }
 
 strata_status strata_register_pass(strata_context *ctx, const strata_pass_def *def, strata_error *err)
 {
-    if (def && !def->run == !def->rewrite)
-        return strata_fail(err, STRATA_INVALID, "pass '%s' must have exactly one of run and rewrite", def->name);
+    STRATA_TRY(strata_check_pass_def(def, err));
     return add(&ctx->passes, "pass", def, err);
 }
 
 strata_status strata_register_model(strata_context *ctx, const strata_model_def *def, strata_error *err)
 {
-    if (def && !def->build)
-        return strata_fail(err, STRATA_INVALID, "model '%s' has no build function", def->name);
+    STRATA_TRY(strata_check_model_def(def, err));
     return add(&ctx->models, "model", def, err);
 }
 
 strata_status strata_register_backend(strata_context *ctx, const strata_backend_def *def, strata_error *err)
 {
+    STRATA_TRY(strata_check_backend_def(def, err));
     return add(&ctx->backends, "backend", def, err);
 }
 
@@ -135,8 +136,7 @@ strata_status strata_register_kernel(strata_context *ctx, const char *backend, c
     const strata_backend_def *owner = strata_registry_find(&ctx->backends, backend);
     if (!owner)
         return strata_fail(err, STRATA_NOT_FOUND, "no backend is named '%s'", backend);
-    if (!def || !def->name || !def->op || !def->emit)
-        return strata_fail(err, STRATA_INVALID, "a kernel needs a name, an op and emit");
+    STRATA_TRY(strata_check_kernel_def(def, err));
     size_t               size  = ((size_t)ctx->kernel_count + 1) * sizeof *ctx->kernels;
     strata_extra_kernel *grown = realloc(ctx->kernels, size);
     if (!grown)

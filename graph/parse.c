@@ -487,7 +487,9 @@ strata_status strata_graph_parse(strata_context *ctx, const char *file_name, con
     STRATA_TRY(expect(&p, '{'));
     STRATA_TRY(strata_builder_create(ctx, name, &p.b, err));
     strata_status status = body(&p);
-    if (status != STRATA_OK)
-        strata_builder_fail(p.b, status, "%s", p.err->text);
-    return strata_builder_finish(p.b, out, err);
+    if (status == STRATA_OK)
+        return strata_builder_finish(p.b, out, err);
+    strata_builder_fail(p.b, status, "%s", p.err->text); /* whose text has the place; the builder's own has not */
+    strata_builder_finish(p.b, out, NULL);
+    return status;
 }

@@ -70,6 +70,15 @@ static strata_status find_pass(const strata_graph *g, const char *name, const st
     return strata_fail(err, STRATA_NOT_FOUND, "no pass is named '%s'%s%s", name, *near ? ". Nearest: " : "", near);
 }
 
+/* A pass of a word, and its options: in "+name=options" and "name=options". */
+static char *options_of(char *word)
+{
+    char *options = strchr(word, '=');
+    if (options)
+        *options++ = 0;
+    return options;
+}
+
 /* Whether "-name" stands among the words. */
 static bool left_out(const words *w, const char *name)
 {
@@ -83,11 +92,11 @@ static strata_status run_words(strata_graph *g, const words *list, const words *
                                strata_error *err)
 {
     for (int i = 0; i < list->count; i++) {
-        char *name = list->word[i], *options = strchr(name, '=');
+        char *name = list->word[i];
         if (*name == '-')
             continue;
-        if (options)
-            *options++ = 0;
+        name += *name == '+';
+        char *options = options_of(name);
         const strata_pass_def *pass;
         STRATA_TRY(find_pass(g, name, &pass, err));
         if (!left_out(without, name))
@@ -100,7 +109,7 @@ strata_status strata_graph_run_passes(strata_graph *g, const char *pipeline, str
                                       strata_error *err)
 {
     words         list, standard = { 0 };
-    bool          only_without = true;
+    bool          changes_default = true; /* nothing but "-name" and "+name" */
     strata_status status       = split(pipeline ? pipeline : strata_default_pipeline(), &list, err);
     if (status != STRATA_OK)
         return status;
@@ -108,16 +117,16 @@ strata_status strata_graph_run_passes(strata_graph *g, const char *pipeline, str
         const strata_pass_def *pass;
         if (list.word[i][0] == '-')
             status = find_pass(g, list.word[i] + 1, &pass, err);
-        else
-            only_without = false;
+        else if (list.word[i][0] != '+')
+            changes_default = false;
     }
-    if (status == STRATA_OK && only_without && list.count > 0) { /* "-fold_bn": the default without it */
+    if (status == STRATA_OK)
+        status = run_words(g, &list, &list, after, user, err);
+    if (status == STRATA_OK && changes_default && list.count > 0) {
         status = split(strata_default_pipeline(), &standard, err);
         if (status == STRATA_OK)
             status = run_words(g, &standard, &list, after, user, err);
         drop(&standard);
-    } else if (status == STRATA_OK) {
-        status = run_words(g, &list, &list, after, user, err);
     }
     drop(&list);
     return status;

@@ -5,6 +5,7 @@
 #include "model_options.h"
 #include "talk.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void candidate(const char *word, const char *about, const char *prefix)
@@ -68,6 +69,20 @@ static bool is_first_argument(const struct command *command, const char *const *
     return true;
 }
 
+/* Those of --plugin FILE and of the variable, so that their models and passes are candidates too; a wrong one is no
+ * reason to disturb the line. */
+static void load_plugins(strata_context *ctx, const char *const *words, int count)
+{
+    const char *variable = getenv("STRATA_PLUGIN");
+    char       *paths = variable ? strdup(variable) : NULL, *rest = paths;
+    for (char *path; rest && (path = strtok_r(rest, ":", &rest));)
+        strata_load_plugin(ctx, path, NULL);
+    free(paths);
+    for (int i = 0; i + 1 < count; i++)
+        if (strcmp(words[i], "--plugin") == 0)
+            strata_load_plugin(ctx, words[i + 1], NULL);
+}
+
 static void complete_command(const char *prefix)
 {
     for (int i = 0; commands[i]; i++)
@@ -92,8 +107,9 @@ static int run(const struct options *o)
     for (int i = 0; commands[i]; i++)
         if (commands[i]->summary && strcmp(commands[i]->name, o->args[0]) == 0)
             command = commands[i];
-    if (!command || model_context(&ctx) != EXIT_DONE)
+    if (!command || model_context(&(struct options){ 0 }, &ctx) != EXIT_DONE)
         return EXIT_DONE;
+    load_plugins(ctx, o->args + 1, count - 2);
 
     const char *before = o->args[count - 2], *choices = count > 2 ? options_choices(command, before) : NULL;
     if (choices)

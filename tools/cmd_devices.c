@@ -38,7 +38,7 @@ static int run(const struct options *o)
 {
     strata_context *ctx;
     struct listing  l = { .table.titles = { "device", "name", "type", ">memory", "uuid", "state" } };
-    int             code = model_context(&ctx);
+    int             code = model_context(o, &ctx);
     if (code)
         return code;
     if (o->json) {

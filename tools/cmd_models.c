@@ -40,7 +40,7 @@ static int run(const struct options *o)
 {
     strata_context *ctx;
     struct listing  l = { .patterns = o->args, .pattern_count = o->arg_count };
-    int             code = model_context(&ctx);
+    int             code = model_context(o, &ctx);
     if (code)
         return code;
     if (o->json)

@@ -72,7 +72,7 @@ static int run(const struct options *o)
     strata_context *ctx;
     strata_weights *w = NULL;
     strata_error    err = { 0 };
-    int             code = model_context(&ctx);
+    int             code = model_context(o, &ctx);
     if (code)
         return code;
     if (strata_weights_load(ctx, o->args[0], &w, &err) != STRATA_OK)

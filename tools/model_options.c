@@ -11,13 +11,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-int model_context(strata_context **out)
+/* Each path of `paths`, divided by ':'. */
+static int load_plugins(strata_context *ctx, const char *paths)
+{
+    while (*(paths += strspn(paths, ":"))) {
+        strata_error err = { 0 };
+        size_t       length = strcspn(paths, ":");
+        char        *path = strndup(paths, length);
+        if (!path)
+            return talk_error(EXIT_UNEXPECTED, "out of memory");
+        strata_status status = strata_load_plugin(ctx, path, &err);
+        free(path);
+        if (status != STRATA_OK)
+            return talk_failure(STAGE_FILES, &err, NULL);
+        paths += length;
+    }
+    return EXIT_DONE;
+}
+
+int model_context(const struct options *o, strata_context **out)
 {
     strata_error err = { 0 };
+    *out = NULL;
     if (strata_context_create(out, &err) != STRATA_OK)
         return talk_failure(STAGE_RUN, &err, NULL);
     strata_set_log(*out, talk_log, NULL);
-    return EXIT_DONE;
+    int code = o->plugin ? load_plugins(*out, o->plugin) : EXIT_DONE;
+    if (code) {
+        strata_context_destroy(*out);
+        *out = NULL;
+    }
+    return code;
 }
 
 /* ---- Passes ---------------------------------------------------------------------------------- */
@@ -52,11 +76,11 @@ int model_check_pass(const strata_context *ctx, const char *option, const char *
                       *near ? "did you mean " : "", near, *near ? "? " : "", list);
 }
 
-/* Each word of `text`, without its "=options" and a leading '-'. */
+/* Each word of `text`, without its "=options" and a leading '-' or '+'. */
 static int check_passes(const strata_context *ctx, const char *option, const char *text)
 {
     while (*(text += strspn(text, " "))) {
-        size_t word = strcspn(text, " "), dash = *text == '-', name = strcspn(text + dash, " =");
+        size_t word = strcspn(text, " "), dash = *text == '-' || *text == '+', name = strcspn(text + dash, " =");
         char   copy[64];
         snprintf(copy, sizeof copy, "%.*s", (int)name, text + dash);
         int code = model_check_pass(ctx, option, copy);
@@ -135,7 +159,7 @@ int model_open(const struct options *o, const char *name, struct model *out)
 {
     strata_error err = { 0 };
     *out = (struct model){ .options = o };
-    int code = model_context(&out->ctx);
+    int code = model_context(o, &out->ctx);
     if (code)
         return code;
     if (strchr(name, '/') || has_suffix(name, ".graph"))

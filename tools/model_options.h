@@ -19,8 +19,8 @@ struct model {
     bool                  bound; /* model_bind has told about it */
 };
 
-/* A context with its log callback; NULL after saying why. */
-int model_context(strata_context **out);
+/* A context with its log callback and the plug-ins of the options. Returns an exit code, after saying what is wrong. */
+int model_context(const struct options *o, strata_context **out);
 
 /* `name` is that of a registered model, or, with a '/' or ending in .graph, a file that 'strata dump' wrote.
  * Each returns an exit code, after saying what is wrong. model_close in any case. */

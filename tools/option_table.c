@@ -9,8 +9,9 @@ enum {
     BINDING = FOR_EXTRACT | FOR_DUMP | FOR_BENCH,
     RUNNING = FOR_EXTRACT | FOR_BENCH,
     PLANNING = RUNNING | FOR_DUMP,
-    TABLES = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_BENCH | FOR_WEIGHTS,
-    EVERY = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_WEIGHTS
+    EXTENSIBLE = BUILDING | FOR_MODELS | FOR_DEVICES | FOR_DOCTOR,
+    TABLES = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_BENCH | FOR_WEIGHTS | FOR_DOCTOR,
+    EVERY = EXTENSIBLE | FOR_WEIGHTS
 };
 
 #define FIELD(member) offsetof(struct options, member)
@@ -94,7 +95,10 @@ const struct option_def option_table[] = {
     { "runs", 0, OPTION_INT, FIELD(runs), FOR_BENCH, SECTION_RUN, "N",
       "inferences to time (default: about three seconds, at least 5)", 1, 1000000 },
     { "pipeline", 0, OPTION_TEXT, FIELD(pipeline), PLANNING, SECTION_RUN, "\"PASS...\"",
-      "passes to run instead of the default ones; \"\" runs none" },
+      "passes to run instead of the default ones; \"\" runs none, \"+PASS\" one before them" },
+    { "plugin", 0, OPTION_PATHS, FIELD(plugin), EXTENSIBLE, SECTION_RUN, "FILE.so",
+      "load a plug-in: its ops, kernels, passes, models and backends; may be repeated; STRATA_PLUGIN "
+      "divides by ':'" },
     { "no-pass", 0, OPTION_LIST, FIELD(no_pass), PLANNING, SECTION_RUN, "PASS",
       "leave out a pass; may be repeated" },
 

@@ -8,6 +8,7 @@ enum option_kind {
     OPTION_FLAG,   /* bool */
     OPTION_TEXT,   /* const char *: the last one counts */
     OPTION_LIST,   /* const char *: all of them, joined by blanks; may be repeated */
+    OPTION_PATHS,  /* const char *: all of them, joined by ':'; may be repeated */
     OPTION_INT,    /* int in min..max */
     OPTION_SIZE,   /* int[2] from "HxW" or "N" */
     OPTION_CHOICE, /* int: the place in `value`, words divided by '|' */

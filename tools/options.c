@@ -114,11 +114,12 @@ static int assign(struct options *o, const struct option_def *def, const char *s
     case OPTION_TEXT:
         *(const char **)field = text;
         break;
-    case OPTION_LIST: {
+    case OPTION_LIST:
+    case OPTION_PATHS: {
         const char *before = *(const char **)field;
         char       *joined = NULL;
-        if (asprintf(&joined, "%s%s%s", before ? before : "", before ? " " : "", text) < 0 ||
-            !keep(o, joined))
+        const char *between = !before ? "" : def->kind == OPTION_PATHS ? ":" : " ";
+        if (asprintf(&joined, "%s%s%s", before ? before : "", between, text) < 0 || !keep(o, joined))
             return talk_error(EXIT_UNEXPECTED, "out of memory");
         *(const char **)field = joined;
         break;

@@ -35,7 +35,7 @@ struct options {
     bool        json, features, per_node, plan;
     const char *after;
     /* how to run */
-    const char *device, *pipeline, *no_pass; /* no_pass: names divided by blanks */
+    const char *device, *pipeline, *no_pass, *plugin; /* no_pass: names divided by blanks; plugin: paths, by ':' */
     bool        strict_device;
     int         threads, runs;
     /* talk */

@@ -51,6 +51,16 @@ cpu_map cpu_map_of(const strata_tensor_desc *d)
     return (cpu_map){ d->dim[0], d->rank == 4 ? d->dim[2] * d->dim[3] : 1, d->dim[1] };
 }
 
+void strata_cpu_parallel(const strata_step *s, int count, void (*fn)(void *arg, int item, int slot), void *arg)
+{
+    cpu_parallel(s, count, fn, arg);
+}
+
+int strata_cpu_threads(const strata_step *s)
+{
+    return s->device->threads;
+}
+
 /* ---- Devices ---------------------------------------------------------------------------------- */
 
 static int count_devices(strata_context *ctx)

@@ -273,6 +273,12 @@ typedef struct strata_device_options {
     bool profile;
 } strata_device_options;
 
+/* For kernels of the backend "cpu", in emit: calls fn(arg, item, slot) for each item from 0 to count - 1 on the threads of
+ * the device, in any order, and returns when all are done. `slot`, below strata_cpu_threads(), differs between calls that
+ * run at the same time, to pick scratch memory by. Results must not depend on it. Not from inside an item. */
+STRATA_API void strata_cpu_parallel(const strata_step *s, int count, void (*fn)(void *arg, int item, int slot), void *arg);
+STRATA_API int  strata_cpu_threads(const strata_step *s);
+
 /* Every member is mandatory. */
 struct strata_backend_def {
     const char *name;
@@ -299,6 +305,7 @@ struct strata_backend_def {
 };
 
 /* ---- Registration: before the first graph, on one thread. Definitions are not copied. ----------- */
+/* INVALID when a definition is incomplete or its name is taken. */
 
 STRATA_API strata_status strata_register_op(strata_context *ctx, const strata_op_def *def, strata_error *err);
 STRATA_API strata_status strata_register_pass(strata_context *ctx, const strata_pass_def *def, strata_error *err);
@@ -307,6 +314,30 @@ STRATA_API strata_status strata_register_backend(strata_context *ctx, const stra
 /* An extra kernel for a backend; asked before the built-in ones. */
 STRATA_API strata_status strata_register_kernel(strata_context *ctx, const char *backend, const strata_kernel_def *def,
                                                 strata_error *err);
+
+/* ---- Plug-ins that strata_load_plugin has loaded. To write one: plugin.h ------------------------- */
+
+typedef enum strata_part_kind {
+    STRATA_PART_OP, STRATA_PART_KERNEL, STRATA_PART_PASS, STRATA_PART_MODEL, STRATA_PART_BACKEND
+} strata_part_kind;
+
+typedef struct strata_plugin_part {
+    strata_part_kind kind;
+    const char      *name;
+    const char      *backend; /* of a kernel; else NULL */
+    const void      *def;     /* strata_op_def, strata_kernel_def, ... */
+} strata_plugin_part;
+
+typedef struct strata_plugin_info {
+    const char               *path, *name, *doc;
+    const char *const        *cases; /* NULL-terminated; may be NULL */
+    int                       part_count;
+    const strata_plugin_part *parts;
+} strata_plugin_info;
+
+/* Calls fn with each plug-in, in order of loading; returns how many. */
+STRATA_API int strata_list_plugins(const strata_context *ctx, void (*fn)(void *user, const strata_plugin_info *info),
+                                   void *user);
 
 #ifdef __cplusplus
 }

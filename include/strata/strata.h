@@ -69,6 +69,7 @@ typedef struct strata_error {
 STRATA_API const char *strata_status_name(strata_status status); /* "FORMAT" */
 STRATA_API const char *strata_status_text(strata_status status); /* "a file is damaged ..." */
 STRATA_API const char *strata_version(void);                     /* "0.1.0" */
+#define STRATA_VERSION_TEXT "0.1.0" /* of these headers: strata_version() is that of the library */
 
 /* ---- Context ------------------------------------------------------------------------------- */
 
@@ -89,6 +90,12 @@ typedef void (*strata_log_fn)(void *user, strata_log_level level, const char *te
 STRATA_API strata_status strata_context_create(strata_context **out, strata_error *err);
 STRATA_API void          strata_context_destroy(strata_context *ctx); /* after all that it made */
 STRATA_API void          strata_set_log(strata_context *ctx, strata_log_fn fn, void *user);
+
+/* Adds the ops, kernels, passes, models and backends of a shared object, which stays open as long as the context
+ * does. Before the first graph, like all registration. A path without '/' is in the current folder. Refused, with
+ * nothing changed, when it was built with headers of another Strata (FORMAT), when a name is taken (INVALID) or when it
+ * cannot be opened (IO). Loading it again does nothing. This runs code of the file. */
+STRATA_API strata_status strata_load_plugin(strata_context *ctx, const char *path, strata_error *err);
 
 /* ---- Tensors ------------------------------------------------------------------------------- */
 
@@ -227,8 +234,8 @@ STRATA_API strata_status strata_graph_parse(strata_context *ctx, const char *fil
 typedef strata_status (*strata_pass_fn)(void *user, const char *pass, const strata_graph *g, bool changed,
                                         double milliseconds, strata_error *err);
 /* A pipeline is pass names divided by blanks, options after '=': "fold_bn fuse_act dce". NULL means
- * strata_default_pipeline(). Names with a leading "-" are left out; alone ("-fold_bn") they thin the default. The graph is
- * validated after each pass. `after` may be NULL. */
+ * strata_default_pipeline(). Names with a leading "-" are left out. A pipeline of nothing but "-name" and "+name" changes the
+ * default one: "-fold_bn" leaves a pass out, "+my_pass" runs one before all others. The graph is validated after each pass. `after` may be NULL. */
 STRATA_API const char   *strata_default_pipeline(void);
 STRATA_API strata_status strata_graph_run_passes(strata_graph *g, const char *pipeline, strata_pass_fn after,
                                                  void *user, strata_error *err);

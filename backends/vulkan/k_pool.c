@@ -73,8 +73,14 @@ enum { NEAREST, HALF_PIXEL, ALIGN_CORNERS }; /* ORDER resize.comp */
 
 typedef struct resize_push {
     uint32_t count, channels, h, w, oh, ow;
-    float    step[2], first[2]; /* of bilinear places */
 } resize_push;
+
+/* The shader multiplies places and sizes in 32 bits. */
+static bool accepts_resize(const strata_node *n)
+{
+    const int64_t *x = n->in[0]->desc.dim, *y = n->desc.dim, most = 32767;
+    return vk_fits(n) && x[2] <= most && x[3] <= most && y[2] <= most && y[3] <= most;
+}
 
 static strata_status emit_resize(const strata_step *s, const strata_frame *f, strata_error *err)
 {
@@ -82,12 +88,6 @@ static strata_status emit_resize(const strata_step *s, const strata_frame *f, st
     const int64_t             *x = f->in[0].desc->dim, *y = f->out.desc->dim;
     resize_push push = { .count = vk_count(f->out.desc), .channels = (uint32_t)x[1], .h = (uint32_t)x[2], .w = (uint32_t)x[3],
                          .oh = (uint32_t)y[2], .ow = (uint32_t)y[3] };
-    for (int i = 0; i < 2; i++) {
-        double in = (double)x[2 + i], out = (double)y[2 + i];
-        double step   = !a->align_corners ? in / out : out > 1 ? (in - 1) / (out - 1) : 0;
-        push.step[i]  = (float)step;
-        push.first[i] = a->align_corners ? 0 : (float)(0.5 * step - 0.5);
-    }
     vk_dispatch d = vk_shader_dispatch(&vk_shader_resize);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
@@ -98,5 +98,5 @@ static strata_status emit_resize(const strata_step *s, const strata_frame *f, st
 }
 
 const strata_kernel_def vk_kernel_resize = {
-    .name = "resize.sample", .op = &strata_op_resize, .layouts = VK_NHWC, .accepts = vk_fits, .prepare = vk_prepare,
+    .name = "resize.sample", .op = &strata_op_resize, .layouts = VK_NHWC, .accepts = accepts_resize, .prepare = vk_prepare,
     .release = vk_release, .emit = emit_resize };

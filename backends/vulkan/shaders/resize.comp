@@ -6,11 +6,23 @@
 layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint MODE = 0; // nearest, half-pixel centres, aligned corners
 layout(push_constant) uniform Push {
-    uint  count, channels, h, w, oh, ow;
-    float step_y, step_x, first_y, first_x;
+    uint count, channels, h, w, oh, ow;
 } p;
 layout(binding = 0) readonly buffer X { float x[]; };
 layout(binding = 1) writeonly buffer Y { float y[]; };
+
+// Place i of a result of `size` on `extent` elements: the element before it, and how far behind that it lies. In whole numbers
+// but for the last division: a place is a fraction with a known denominator.
+uint place(uint i, uint extent, uint size, out float rest)
+{
+    uint above = MODE == 1 ? (2 * i + 1) * extent : i * (extent - 1);
+    uint below = MODE == 1 ? 2 * size : max(size - 1, 1u);
+    if (MODE == 1)
+        above = above > size ? above - size : 0; // half a pixel back, and not before the first
+    uint at = min(above / below, extent - 1);
+    rest    = float(above - at * below) / float(below);
+    return at;
+}
 
 float at(uint image, uint r, uint s, uint c)
 {
@@ -28,10 +40,9 @@ void main()
         y[i] = at(image, oy * p.h / p.oh, ox * p.w / p.ow, c);
         return;
     }
-    float place_y = max(p.first_y + float(oy) * p.step_y, 0.0), place_x = max(p.first_x + float(ox) * p.step_x, 0.0);
-    uint  r = min(uint(place_y), p.h - 1), s = min(uint(place_x), p.w - 1);
+    float v, u;
+    uint  r = place(oy, p.h, p.oh, v), s = place(ox, p.w, p.ow, u);
     uint  r1 = min(r + 1, p.h - 1), s1 = min(s + 1, p.w - 1);
-    float v = place_y - float(r), u = place_x - float(s);
     float low = at(image, r, s, c) * (1.0 - u) + at(image, r, s1, c) * u;
     float high = at(image, r1, s, c) * (1.0 - u) + at(image, r1, s1, c) * u;
     y[i] = low * (1.0 - v) + high * v;

@@ -32,6 +32,7 @@ typedef struct vk_config {
     bool        validation;   /* the layer of Khronos, with synchronization validation */
     bool        gpu_assisted; /* ... and its checks inside shaders instead of the synchronization ones */
     bool        staging;      /* copies through the staging ring, even where memory could be mapped */
+    bool        separate;     /* every slice is a buffer of its own, for layers that check the bounds of buffers */
     bool        poison;       /* new buffers are filled with NaN */
     bool        no_barriers;  /* wrong on purpose: to show that validation notices */
     double      segment_flops; /* of one command buffer; 0: by the kind of device */

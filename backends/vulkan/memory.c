@@ -195,19 +195,26 @@ static void give_back(vk_block *b, VkDeviceSize at, VkDeviceSize size)
 
 /* ---- Slices --------------------------------------------------------------------------------------------------- */
 
+/* What a slice takes of its block. */
+static VkDeviceSize whole(const strata_device *dev, VkDeviceSize wanted)
+{
+    return dev->instance->config.separate ? wanted : (wanted + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
 static strata_status alloc(strata_device *dev, VkDeviceSize wanted, bool staging, vk_slice *out, strata_error *err)
 {
     *out = (vk_slice){ .size = wanted };
-    VkDeviceSize size = (wanted + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, at = 0;
+    const bool   separate = dev->instance->config.separate;
+    VkDeviceSize size = whole(dev, wanted), at = 0;
     pthread_mutex_lock(&dev->memory_lock);
-    vk_block *b = size == 0 || size < wanted ? NULL : dev->blocks;
+    vk_block *b = size == 0 || size < wanted || separate ? NULL : dev->blocks;
     while (b && (b->staging != staging || !cut(b, size, &at)))
         b = b->next;
     strata_status status = STRATA_OK;
     if (!b && (size == 0 || size < wanted))
         status = strata_fail(err, STRATA_INVALID, "vulkan: a slice of %llu bytes", (unsigned long long)wanted);
     else if (!b) {
-        VkDeviceSize usual = staging ? size : dev->block_size;
+        VkDeviceSize usual = staging || separate ? size : dev->block_size;
         status = add_block(dev, size > usual ? size : usual, staging, &b, err);
         if (status == STRATA_NOMEM && size < usual) /* a smaller block may still fit */
             status = add_block(dev, size, staging, &b, err);
@@ -241,7 +248,7 @@ void vk_free(strata_device *dev, vk_slice *slice)
     if (!b)
         return;
     pthread_mutex_lock(&dev->memory_lock);
-    give_back(b, slice->offset, (slice->size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    give_back(b, slice->offset, whole(dev, slice->size));
     if (b->spare_count == 1 && b->spare[0].size == b->size) { /* nothing left: to the driver, when no copy is under way */
         pthread_mutex_lock(&dev->queue_lock);
         uint64_t last = dev->submitted;

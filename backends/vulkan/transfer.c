@@ -25,13 +25,16 @@ static strata_status prepare_ring(strata_device *dev, strata_error *err)
     return STRATA_OK;
 }
 
-/* The next slot of the ring, once it is free. */
+/* The next slot of the ring, once it is free; whatever became of its commands the last time. */
 static strata_status claim(strata_device *dev, vk_staging_slot **out, strata_error *err)
 {
     STRATA_TRY(prepare_ring(dev, err));
     vk_staging_slot *s = &dev->staging[dev->next_slot];
     dev->next_slot     = (dev->next_slot + 1) % VK_STAGING_SLOTS;
     STRATA_TRY(vk_wait(dev, s->busy_until, err));
+    VkResult r = dev->fn.ResetCommandBuffer(s->commands, 0);
+    if (r != VK_SUCCESS)
+        return vk_fail(err, r, "vulkan: a command buffer cannot be reset");
     *out = s;
     return STRATA_OK;
 }

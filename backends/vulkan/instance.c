@@ -314,7 +314,6 @@ static void *make(void *arg)
 
 vk_instance *vk_instance_with(strata_context *ctx, const vk_config *config)
 {
-    extern const strata_backend_def strata_backend_vulkan;
     return strata_context_keep(ctx, &strata_backend_vulkan, make, &(making){ ctx, config }, destroy);
 }
 

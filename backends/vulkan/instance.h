@@ -14,6 +14,8 @@
 
 #include <pthread.h>
 
+extern const strata_backend_def strata_backend_vulkan;
+
 typedef struct vk_functions {
 #define VK_GLOBAL(name)   PFN_vk##name name;
 #define VK_INSTANCE(name) PFN_vk##name name;

@@ -20,8 +20,6 @@
 
 #include <strata/ops.h>
 
-extern const strata_backend_def strata_backend_vulkan;
-
 /* vk_kernel_NAME: every kernel row of kernels.def. */
 #define KERNEL(name) extern const strata_kernel_def vk_kernel_##name;
 #include "kernels.def"

@@ -19,7 +19,7 @@ typedef struct vk_shader { /* lives as long as the device */
 
 /* vk_shader_NAME: every line of shaders.def. */
 #define SHADER(name, bindings) extern const vk_shader vk_shader_##name;
-#include "shaders/shaders.def"
+#include "shaders.def"
 #undef SHADER
 /* All of them, NULL-terminated. */
 extern const vk_shader *const vk_shaders[];

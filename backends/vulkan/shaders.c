@@ -4,12 +4,12 @@
 #include "shaders_spv.h"
 
 #define SHADER(name, count) const vk_shader vk_shader_##name = { #name, name##_spv, sizeof name##_spv, count };
-#include "shaders/shaders.def"
+#include "shaders.def"
 #undef SHADER
 
 #define SHADER(name, count) &vk_shader_##name,
 const vk_shader *const vk_shaders[] = {
-#include "shaders/shaders.def"
+#include "shaders.def"
     NULL
 };
 #undef SHADER

@@ -74,13 +74,13 @@ static void consider(void *user, const strata_device_info *info)
     search *s = user;
     if (s->any_backend ? strcmp(info->backend, "cpu") == 0 || rank_of(info) < 2 : strcmp(info->backend, s->backend) != 0)
         return;
+    const char *note = *info->unusable       ? ", unusable: "
+                       : is_imitation(s, info) ? ", a processor and no GPU: used only when named by index, name or UUID"
+                                               : "";
     if (s->used < sizeof s->list)
-        s->used += (size_t)snprintf(s->list + s->used, sizeof s->list - s->used, "%s%s:%d %s%s%s", s->used ? "; " : "",
-                                    info->backend, info->index, info->name, *info->unusable ? ", unusable: " : "",
-                                    *info->unusable       ? info->unusable
-                                    : is_imitation(s, info) ? ", a processor and no GPU: used only when named by index, "
-                                                              "name or UUID"
-                                                            : "");
+        s->used += (size_t)snprintf(s->list + s->used, sizeof s->list - s->used, "%s%s:%d %s%s%s",
+                                    s->used ? "; " : "", info->backend, info->index, info->name, note,
+                                    info->unusable);
     if (!matches(s, info) || (!s->wanted && (*info->unusable || is_imitation(s, info))))
         return;
     int rank = rank_of(info);

@@ -1,5 +1,6 @@
-/* The Vulkan backend around its kernels: what is said when there is no loader, no driver, no such device; transfers with and
- * without staging, segments, profiles, several sessions at once; hazards and barriers; the cache of pipelines. */
+/* The Vulkan backend around its kernels: what is said when there is no loader, no driver, no such device;
+ * transfers with and without staging, segments, profiles, several sessions at once; hazards and barriers; the
+ * cache of pipelines. */
 #include "scratch.h"
 #include "vulkan_net.h"
 
@@ -7,13 +8,14 @@
 
 #include <pthread.h>
 
-/* ---- Selection ------------------------------------------------------------------------------------------------ */
+/* ---- Selection ----------------------------------------------------------------------------------- */
 
 static void refuses(strata_context *ctx, const char *device, const char *words)
 {
     strata_program *program;
-    assert_int_equal(strata_program_create(net(ctx, 1), &(strata_program_options){ .device = device }, &program, &err),
-                     STRATA_DEVICE);
+    assert_int_equal(
+        strata_program_create(net(ctx, 1), &(strata_program_options){ .device = device }, &program, &err),
+        STRATA_DEVICE);
     if (!strstr(err.text, words))
         fail_msg("--device %s: '%s' does not say '%s'", device, err.text, words);
 }
@@ -62,12 +64,13 @@ static void without_driver(void **state)
 }
 
 /* A driver with two adapters "Twin GPU": the first one of the real driver, twice. */
-static vk_functions              real;
-static VkPhysicalDeviceType      twin_type;
-static uint32_t                  twin_range;
-static int                       twins_seen;
+static vk_functions         real;
+static VkPhysicalDeviceType twin_type;
+static uint32_t             twin_range;
+static int                  twins_seen;
 
-static VKAPI_ATTR VkResult VKAPI_CALL two_adapters(VkInstance instance, uint32_t *count, VkPhysicalDevice *out)
+static VKAPI_ATTR VkResult VKAPI_CALL two_adapters(VkInstance instance, uint32_t *count,
+                                                   VkPhysicalDevice *out)
 {
     VkPhysicalDevice first[8];
     uint32_t         n = 8;
@@ -95,17 +98,18 @@ static void make_twins(void *user, vk_functions *fn)
     (void)user;
     if (!fn->EnumeratePhysicalDevices || fn->EnumeratePhysicalDevices == two_adapters)
         return;
-    real                             = *fn;
-    fn->EnumeratePhysicalDevices     = two_adapters;
+    real = *fn;
+    fn->EnumeratePhysicalDevices = two_adapters;
     fn->GetPhysicalDeviceProperties2 = twin_properties;
-    twins_seen                       = 0;
+    twins_seen = 0;
 }
 
 static void selection(void **state)
 {
     (void)state;
     twin_range = 0;
-    for (twin_type = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU; twin_type <= VK_PHYSICAL_DEVICE_TYPE_CPU; twin_type++) {
+    for (twin_type = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU; twin_type <= VK_PHYSICAL_DEVICE_TYPE_CPU;
+         twin_type++) {
         strata_context *ctx = vulkan_context_with((vk_config){ .wrap = make_twins });
         const bool      gpu = twin_type != VK_PHYSICAL_DEVICE_TYPE_CPU;
         refuses(ctx, "vulkan:2", "no device fits 'vulkan:2'. There is: vulkan:0 Twin GPU 0");
@@ -113,7 +117,7 @@ static void selection(void **state)
         refuses(ctx, "vulkan:quadro", "no device fits");
         takes(ctx, "vulkan:twin gpu 1", "vulkan:1 Twin GPU 1");
         takes(ctx, "vulkan:1", "vulkan:1");
-        char uuid[64] = "vulkan:", *at = uuid + strlen(uuid);
+        char               uuid[64] = "vulkan:", *at = uuid + strlen(uuid);
         strata_device_info info;
         strata_backend_vulkan.describe(ctx, 1, &info);
         strcpy(at, info.uuid);
@@ -127,14 +131,15 @@ static void selection(void **state)
     }
 }
 
-/* ---- Whole programs ------------------------------------------------------------------------------------------- */
+/* ---- Whole programs ------------------------------------------------------------------------------ */
 
 static void programs(void **state)
 {
     (void)state;
-    static const vk_config configs[] = {
-        { .poison = true }, { .poison = true, .staging = true }, { .poison = true, .segment_flops = 1 },
-        { .poison = true, .conv = VK_CONV_GEMM, .split = 2 } };
+    static const vk_config configs[] = { { .poison = true },
+                                         { .poison = true, .staging = true },
+                                         { .poison = true, .segment_flops = 1 },
+                                         { .poison = true, .conv = VK_CONV_GEMM, .split = 2 } };
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++)
         for (int profile = 0; profile <= 1; profile++)
             assert_int_equal(check_net(configs[i], 1 + profile, profile), 0);
@@ -199,7 +204,9 @@ static void side_by_side(void **state)
         strata_tensor  *want[NET_OUTPUTS];
         OK(run_net(ctx, "cpu", 1, false, want));
         for (int i = 0; i < 2; i++)
-            OK(strata_program_create(net(ctx, 1), &(strata_program_options){ .device = vulkan_name(ctx, device) }, &program[i], &err));
+            OK(strata_program_create(net(ctx, 1),
+                                     &(strata_program_options){ .device = vulkan_name(ctx, device) },
+                                     &program[i], &err));
         for (int i = 0; i < 4; i++) {
             workers[i] = (worker){ .program = program[i % 2], .in = net_input(1) };
             for (int k = 0; k < NET_OUTPUTS; k++)
@@ -229,23 +236,23 @@ static void too_large(void **state)
     strata_tensor  *out[NET_OUTPUTS];
     strata_context *ctx = vulkan_context_with((vk_config){ .wrap = make_twins });
     strata_context_destroy(ctx);
-    twin_type  = VK_PHYSICAL_DEVICE_TYPE_CPU;
+    twin_type = VK_PHYSICAL_DEVICE_TYPE_CPU;
     twin_range = 1 << 20;
-    ctx        = vulkan_context_with((vk_config){ .wrap = make_twins });
+    ctx = vulkan_context_with((vk_config){ .wrap = make_twins });
     assert_int_equal(run_net(ctx, "vulkan:0", 1000, false, out), STRATA_UNSUPPORTED);
     assert_non_null(strstr(err.text, "is larger than the 1 MiB that shaders of Twin GPU 0 can reach"));
     strata_context_destroy(ctx);
     twin_range = 0;
 }
 
-/* ---- Hazards -------------------------------------------------------------------------------------------------- */
+/* ---- Hazards ------------------------------------------------------------------------------------- */
 
 static vk_dispatch touching(int from, int from_size, int to, int to_size)
 {
     VkBuffer    buffer = (VkBuffer)(uintptr_t)16;
-    vk_dispatch d      = { .bindings = 2 };
-    d.binding[0]       = (vk_binding){ buffer, (VkDeviceSize)from, (VkDeviceSize)from_size, true, false };
-    d.binding[1]       = (vk_binding){ buffer, (VkDeviceSize)to, (VkDeviceSize)to_size, false, true };
+    vk_dispatch d = { .bindings = 2 };
+    d.binding[0] = (vk_binding){ buffer, (VkDeviceSize)from, (VkDeviceSize)from_size, true, false };
+    d.binding[1] = (vk_binding){ buffer, (VkDeviceSize)to, (VkDeviceSize)to_size, false, true };
     return d;
 }
 
@@ -253,15 +260,15 @@ static void hazards(void **state)
 {
     (void)state;
     vk_dispatch list[] = {
-        touching(0, 100, 100, 50),   /* a: 0 */
-        touching(0, 100, 200, 50),   /* reads with a: 0 */
-        touching(100, 50, 300, 50),  /* after a: 1 */
-        touching(149, 1, 400, 50),   /* a's last byte: 1 */
-        touching(150, 50, 450, 50),  /* beside a: 0 */
-        touching(500, 1, 0, 1),      /* writes what the first two read: 1 */
-        touching(600, 50, 300, 10),  /* writes what was written at 1: 2 */
-        touching(0, 1, 700, 1),      /* reads what was written at 1: 2 */
-        touching(700, 1, 700, 1),    /* in place: 3 */
+        touching(0, 100, 100, 50),  /* a: 0 */
+        touching(0, 100, 200, 50),  /* reads with a: 0 */
+        touching(100, 50, 300, 50), /* after a: 1 */
+        touching(149, 1, 400, 50),  /* a's last byte: 1 */
+        touching(150, 50, 450, 50), /* beside a: 0 */
+        touching(500, 1, 0, 1),     /* writes what the first two read: 1 */
+        touching(600, 50, 300, 10), /* writes what was written at 1: 2 */
+        touching(0, 1, 700, 1),     /* reads what was written at 1: 2 */
+        touching(700, 1, 700, 1),   /* in place: 3 */
     };
     static const int levels[] = { 0, 0, 1, 1, 0, 1, 2, 2, 3 };
     enum { COUNT = sizeof list / sizeof *list };
@@ -277,7 +284,8 @@ static void hazards(void **state)
     assert_int_equal(vk_find_levels(list, 0), 0);
 }
 
-/* The guards are awake: work without barriers, and a shader that writes past its buffer, are both reported. */
+/* The guards are awake: work without barriers, and a shader that writes past its buffer, are both reported.
+ */
 static int reports;
 
 static void count_report(void *user, const char *text)
@@ -301,7 +309,10 @@ static void missing_barriers_are_seen(void **state)
 
 static strata_status write_too_much(const strata_step *s, const strata_frame *f, strata_error *e)
 {
-    struct { uint32_t count; float value; } push = { vk_count(f->out.desc) + 100000, 0 };
+    struct {
+        uint32_t count;
+        float    value;
+    } push = { vk_count(f->out.desc) + 100000, 0 };
     vk_dispatch d = vk_shader_dispatch(&vk_shader_unary);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
@@ -312,14 +323,16 @@ static strata_status write_too_much(const strata_step *s, const strata_frame *f,
 }
 
 static const strata_kernel_def overflowing_relu = {
-    .name = "relu.wrong", .op = &strata_op_relu, .layouts = VK_ANY_LAYOUT, .emit = write_too_much };
+    .name = "relu.wrong", .op = &strata_op_relu, .layouts = VK_ANY_LAYOUT, .emit = write_too_much
+};
 
 static void wrong_writes_are_seen(void **state)
 {
     (void)state;
     char            device[32];
     strata_tensor  *out[NET_OUTPUTS];
-    strata_context *ctx = vulkan_context_with((vk_config){ .gpu_assisted = true, .separate = true, .message = count_report });
+    strata_context *ctx =
+        vulkan_context_with((vk_config){ .gpu_assisted = true, .separate = true, .message = count_report });
     for (int wrong = 0; wrong <= 1 && vulkan_validates(ctx); wrong++) {
         reports = 0;
         if (wrong)
@@ -328,7 +341,9 @@ static void wrong_writes_are_seen(void **state)
         strata_program *program;
         strata_session *session;
         strata_tensor  *in = net_input(1);
-        OK(strata_program_create(g, &(strata_program_options){ .device = vulkan_name(ctx, device), .pipeline = "" }, &program, &err));
+        OK(strata_program_create(
+            g, &(strata_program_options){ .device = vulkan_name(ctx, device), .pipeline = "" }, &program,
+            &err));
         OK(strata_session_create(program, &session, &err));
         OK(strata_session_alloc_outputs(session, out, &err));
         OK(strata_session_run(session, &in, out, &err));
@@ -341,7 +356,7 @@ static void wrong_writes_are_seen(void **state)
     strata_context_destroy(ctx);
 }
 
-/* ---- The cache ------------------------------------------------------------------------------------------------ */
+/* ---- The cache ----------------------------------------------------------------------------------- */
 
 static void cache_files(void **state)
 {
@@ -384,7 +399,7 @@ static void cache_names(void **state)
 {
     (void)state;
     strata_context *ctx = vulkan_context_with((vk_config){ 0 });
-    vk_adapter      a   = vk_instance_of(ctx)->adapters[vulkan_index(ctx)];
+    vk_adapter      a = vk_instance_of(ctx)->adapters[vulkan_index(ctx)];
     char            one[600], two[600];
     assert_true(vk_cache_path(&a, "/tmp/x", one, sizeof one));
     assert_ptr_equal(strstr(one, "/tmp/x/vulkan-"), one);
@@ -416,11 +431,17 @@ int main(void)
 {
     const struct CMUnitTest always[] = { cmocka_unit_test(without_loader), cmocka_unit_test(hazards),
                                          cmocka_unit_test(cache_files) };
-    const struct CMUnitTest tests[]  = {
-        cmocka_unit_test(without_driver),        cmocka_unit_test(selection),       cmocka_unit_test(programs),
-        cmocka_unit_test(large_transfers),       cmocka_unit_test(side_by_side),    cmocka_unit_test(too_large),
-        cmocka_unit_test(missing_barriers_are_seen), cmocka_unit_test(wrong_writes_are_seen),
-        cmocka_unit_test(cache_names),           cmocka_unit_test(damaged_cache),
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_driver),
+        cmocka_unit_test(selection),
+        cmocka_unit_test(programs),
+        cmocka_unit_test(large_transfers),
+        cmocka_unit_test(side_by_side),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(missing_barriers_are_seen),
+        cmocka_unit_test(wrong_writes_are_seen),
+        cmocka_unit_test(cache_names),
+        cmocka_unit_test(damaged_cache),
     };
     int failed = cmocka_run_group_tests(always, NULL, NULL);
     if (failed)

@@ -1,5 +1,5 @@
-/* Whole models on Vulkan against MindCV's own numbers (see golden.h): a file for each family, under validation; nothing may
- * fall back to the CPU, and memory is full of NaN before it is used.
+/* Whole models on Vulkan against MindCV's own numbers (see golden.h): a file for each family, under
+ * validation; nothing may fall back to the CPU, and memory is full of NaN before it is used.
  *
  * Arguments: names of files to check instead, for work on one model. */
 #include "golden.h"
@@ -14,8 +14,9 @@ static void run(strata_context *ctx, const golden *g, strata_tensor **out)
     strata_session *session;
     char            device[32];
 
-    assert_non_null(vk_instance_with(ctx, &(vk_config){ .validation = true, .poison = true, .cache_folder = "",
-                                                        .message = vulkan_message }));
+    assert_non_null(vk_instance_with(
+        ctx,
+        &(vk_config){ .validation = true, .poison = true, .cache_folder = "", .message = vulkan_message }));
     if (vulkan_layer_missing(vk_instance_of(ctx)))
         skip();
     strata_program_options options = { .device = vulkan_name(ctx, device), .strict_device = true };
@@ -35,11 +36,11 @@ static void matches_mindcv(void **state)
 }
 
 static char *const files[] = {
-    (char[]){ "convnext_tiny__1x97x131.golden" },  (char[]){ "convnextv2_atto__2x96x128.golden" },
-    (char[]){ "efficientnet_b0__1x97x131.golden" }, (char[]){ "hrnet_w32__1x97x131.golden" },
+    (char[]){ "convnext_tiny__1x97x131.golden" },    (char[]){ "convnextv2_atto__2x96x128.golden" },
+    (char[]){ "efficientnet_b0__1x97x131.golden" },  (char[]){ "hrnet_w32__1x97x131.golden" },
     (char[]){ "mobilenet_v2_100__1x97x131.golden" }, (char[]){ "mobilenet_v3_small_100__2x96x128.golden" },
-    (char[]){ "repvgg_a0__1x97x131.golden" },      (char[]){ "resnest14__2x96x128.golden" },
-    (char[]){ "resnet18__2x96x128.golden" },       (char[]){ "resnet50__1x97x131.golden" },
+    (char[]){ "repvgg_a0__1x97x131.golden" },        (char[]){ "resnest14__2x96x128.golden" },
+    (char[]){ "resnet18__2x96x128.golden" },         (char[]){ "resnet50__1x97x131.golden" },
     (char[]){ "rexnet_10__1x97x131.golden" },
 };
 

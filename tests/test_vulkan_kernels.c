@@ -1,9 +1,9 @@
-/* Every kernel row of the Vulkan backend against the definition of its op, over random shapes, under validation; what a
- * kernel must write is full of NaN before. Convolutions go through the direct shader, and through the implicit product in
- * every tile shape with its sum in one and in several splits.
+/* Every kernel row of the Vulkan backend against the definition of its op, over random shapes, under
+ * validation; what a kernel must write is full of NaN before. Convolutions go through the direct shader, and
+ * through the implicit product in every tile shape with its sum in one and in several splits.
  *
- * With the argument "bounds" every operand has a buffer of its own and the layer checks each access of each shader instead of
- * the order of accesses. */
+ * With the argument "bounds" every operand has a buffer of its own and the layer checks each access of each
+ * shader instead of the order of accesses. */
 #include "kernel_cases.h"
 #include "vulkan.h"
 
@@ -20,10 +20,10 @@ typedef struct fixture {
 
 static strata_error err;
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != STRATA_OK)                                                                   \
-            fail_msg("%s", err.text);                                                              \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        if ((call) != STRATA_OK)                                                                             \
+            fail_msg("%s", err.text);                                                                        \
     } while (0)
 
 static strata_view buffer_for(fixture *f, const strata_tensor_desc *desc, size_t bytes)
@@ -34,17 +34,18 @@ static strata_view buffer_for(fixture *f, const strata_tensor_desc *desc, size_t
 }
 
 /* The result in row-major order. */
-static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const strata_kernel_def *k, bool in_place)
+static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const strata_kernel_def *k,
+                            bool in_place)
 {
     const strata_backend_def *backend = &strata_backend_vulkan;
-    strata_step               step    = { .node = &p->n, .kernel = k, .device = fix->device };
-    strata_frame              frame   = { .stream = NULL };
+    strata_step               step = { .node = &p->n, .kernel = k, .device = fix->device };
+    strata_frame              frame = { .stream = NULL };
     void                     *recording;
     OK(k->prepare(&step, &err));
     for (int i = 0; i < STRATA_MAX_OPERANDS; i++) {
         if (!p->n.in[i] || (step.consumed >> i & 1))
             continue;
-        const strata_tensor_desc *desc   = &p->n.in[i]->desc;
+        const strata_tensor_desc *desc = &p->n.in[i]->desc;
         float                    *turned = malloc(strata_bytes(desc));
         assert_non_null(turned);
         turn_layout(desc, false, r->x[i], turned);
@@ -53,7 +54,7 @@ static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const
         free(turned);
     }
     const size_t bytes = strata_bytes(&p->n.desc);
-    frame.out          = in_place ? frame.in[0] : buffer_for(fix, &p->n.desc, bytes);
+    frame.out = in_place ? frame.in[0] : buffer_for(fix, &p->n.desc, bytes);
     if (step.workspace > 0)
         frame.workspace = buffer_for(fix, NULL, step.workspace);
     float *raw = malloc(bytes), *result = malloc(bytes);
@@ -78,12 +79,14 @@ static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const 
 {
     placed_node p;
     place(&p, r, layout);
-    if (in_place && (strata_bytes(&p.in[0].desc) != strata_bytes(&p.n.desc) || strata_node_is_constant(&p.in[0])))
+    if (in_place &&
+        (strata_bytes(&p.in[0].desc) != strata_bytes(&p.n.desc) || strata_node_is_constant(&p.in[0])))
         return;
     const vk_config *config = &f->instance->config;
     char             what[200];
-    snprintf(what, sizeof what, "%s (seed %llu, %s%s, conv %d, tile %d, split %d)", k->name, (unsigned long long)seed,
-             strata_layout_names[layout], in_place ? ", in place" : "", config->conv, config->tile, config->split);
+    snprintf(what, sizeof what, "%s (seed %llu, %s%s, conv %d, tile %d, split %d)", k->name,
+             (unsigned long long)seed, strata_layout_names[layout], in_place ? ", in place" : "",
+             config->conv, config->tile, config->split);
     float *got = run_on_device(f, &p, r, k, in_place);
     check_result(what, r, got, scale, c->tolerance);
     free(got);
@@ -134,12 +137,12 @@ static void every_tile(void **state)
     static const kernel_case forms[] = { { &strata_op_conv2d, 1, conv2d_any, 1e-5 },
                                          { &strata_op_conv2d, 1, conv2d_pointwise, 1e-5 },
                                          { &strata_op_dense, 1, dense_any, 1e-5 } };
-    static const int splits[] = { 3, 1, 8 };
-    fixture         *f      = *state;
-    vk_config       *config = &f->instance->config;
+    static const int         splits[] = { 3, 1, 8 };
+    fixture                 *f = *state;
+    vk_config               *config = &f->instance->config;
     noise_seed();
     uint64_t seed = noise_state;
-    config->conv  = VK_CONV_GEMM;
+    config->conv = VK_CONV_GEMM;
     for (config->tile = 1; config->tile <= vk_gemm_tiles(); config->tile++)
         for (size_t s = 0; s < (f->bounds ? 1 : sizeof splits / sizeof *splits); s++) {
             config->split = splits[s];
@@ -155,11 +158,11 @@ static bool bounds;
 static int set_up(void **state)
 {
     static fixture f;
-    f.bounds   = bounds;
-    f.share    = bounds ? 16 : 2;
-    f.ctx      = vulkan_context_with((vk_config){ .poison = true, .gpu_assisted = bounds, .separate = bounds });
+    f.bounds = bounds;
+    f.share = bounds ? 16 : 2;
+    f.ctx = vulkan_context_with((vk_config){ .poison = true, .gpu_assisted = bounds, .separate = bounds });
     f.instance = vk_instance_of(f.ctx);
-    *state     = &f;
+    *state = &f;
     return vk_device_open(f.instance, vulkan_index(f.ctx), 2, &f.device, NULL) == STRATA_OK ? 0 : -1;
 }
 

@@ -1,5 +1,5 @@
-/* All models on Vulkan against the CPU, every feature and the logits, at a size that a processor can do. Nothing may fall
- * back. Arguments: names of models, instead of all. */
+/* All models on Vulkan against the CPU, every feature and the logits, at a size that a processor can do.
+ * Nothing may fall back. Arguments: names of models, instead of all. */
 #include "vulkan.h"
 
 #include <math.h>
@@ -12,10 +12,10 @@ enum { SIZE = 32, MAX_MODELS = 200, MAX_OUTPUTS = 40 };
 static strata_error err;
 static char         device[32];
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != STRATA_OK)                                                                   \
-            fail_msg("%s", err.text);                                                              \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        if ((call) != STRATA_OK)                                                                             \
+            fail_msg("%s", err.text);                                                                        \
     } while (0)
 
 static strata_graph *build(strata_context *ctx, const char *model)
@@ -26,7 +26,8 @@ static strata_graph *build(strata_context *ctx, const char *model)
     assert_non_null(def);
     OK(strata_model_build(ctx, def, &(strata_model_args){ .height = SIZE, .width = SIZE }, &g, &err));
     for (int i = 0; i < strata_graph_feature_count(g); i++)
-        snprintf(selectors + strlen(selectors), sizeof selectors - strlen(selectors), "%s%d", i ? "," : "", i);
+        snprintf(selectors + strlen(selectors), sizeof selectors - strlen(selectors), "%s%d", i ? "," : "",
+                 i);
     if (strata_graph_declared_output(g, "logits")) /* some classifiers need larger images */
         strcat(selectors, *selectors ? ",logits" : "logits");
     OK(strata_graph_select(g, selectors, &err));
@@ -44,7 +45,8 @@ static void run(strata_context *ctx, const char *model, const char *where, strat
     assert_in_range(*count, 1, MAX_OUTPUTS);
     OK(strata_tensor_create(strata_graph_input(g, 0).desc, &in, &err));
     strata_random_input(1, strata_tensor_data(in), (size_t)strata_count(strata_tensor_get_desc(in)));
-    OK(strata_program_create(g, &(strata_program_options){ .device = where, .strict_device = true }, &program, &err));
+    OK(strata_program_create(g, &(strata_program_options){ .device = where, .strict_device = true }, &program,
+                             &err));
     OK(strata_session_create(program, &session, &err));
     OK(strata_session_alloc_outputs(session, out, &err));
     OK(strata_session_run(session, &in, out, &err));
@@ -60,8 +62,8 @@ static double difference(const strata_tensor *a, const strata_tensor *b)
     double       most = 0, scale = 0;
     for (int64_t i = 0, n = strata_count(strata_tensor_get_desc(a)); i < n; i++) {
         double d = fabs((double)x[i] - (double)y[i]);
-        most     = d <= most ? most : isnan(d) ? INFINITY : d;
-        scale    = fmax(scale, fabs((double)x[i]));
+        most = d <= most ? most : isnan(d) ? INFINITY : d;
+        scale = fmax(scale, fabs((double)x[i]));
     }
     return most == 0 ? 0 : most / scale;
 }
@@ -96,7 +98,8 @@ static void add_model(void *user, const strata_model_info *info)
 {
     list *l = user;
     if (l->count < MAX_MODELS)
-        l->test[l->count++] = (struct CMUnitTest){ info->name, agrees, NULL, NULL, (void *)(uintptr_t)info->name };
+        l->test[l->count++] =
+            (struct CMUnitTest){ info->name, agrees, NULL, NULL, (void *)(uintptr_t)info->name };
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
-/* What the tests of the Vulkan backend share: a context whose Vulkan instance has the validation layer, with every message
- * counted. Without a driver the tests are skipped (77). They run on the first adapter that can be used, a processor as well:
- * STRATA_TEST_VULKAN=INDEX names another. */
+/* What the tests of the Vulkan backend share: a context whose Vulkan instance has the validation layer, with
+ * every message counted. Without a driver the tests are skipped (77). They run on the first adapter that can
+ * be used, a processor as well: STRATA_TEST_VULKAN=INDEX names another. */
 #ifndef STRATA_TESTS_VULKAN_H
 #define STRATA_TESTS_VULKAN_H
 
@@ -38,7 +38,7 @@ static inline strata_context *vulkan_context_with(vk_config config)
         if (strata_context_create(&ctx, NULL) != STRATA_OK)
             abort();
         config.validation = validation;
-        config.message    = config.message ? config.message : vulkan_message;
+        config.message = config.message ? config.message : vulkan_message;
         if (!config.cache_folder)
             config.cache_folder = "";
         const vk_instance *v = vk_instance_with(ctx, &config);
@@ -60,7 +60,7 @@ static inline bool vulkan_validates(strata_context *ctx)
 static inline int vulkan_index(strata_context *ctx)
 {
     const char        *named = getenv("STRATA_TEST_VULKAN");
-    const vk_instance *v     = vk_instance_of(ctx);
+    const vk_instance *v = vk_instance_of(ctx);
     if (named)
         return atoi(named);
     for (int i = 0; i < v->count; i++)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Opening -------------------------------------------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------------------------------- */
 
 static strata_status load_functions(strata_device *dev, strata_error *err)
 {
@@ -15,12 +15,13 @@ static strata_status load_functions(strata_device *dev, strata_error *err)
 #define VK_GLOBAL(name)
 #define VK_INSTANCE(name)
 #define VK_OPTIONAL(name)
-#define VK_DEVICE(name)                                                                            \
-    if (!(dev->fn.name = (PFN_vk##name)fn->GetDeviceProcAddr(dev->handle, "vk" #name)))            \
+#define VK_DEVICE(name)                                                                                      \
+    if (!(dev->fn.name = (PFN_vk##name)fn->GetDeviceProcAddr(dev->handle, "vk" #name)))                      \
         missing = "vk" #name;
 #include "functions.def"
     if (missing)
-        return strata_fail(err, STRATA_DEVICE, "vulkan: the driver of %s lacks %s", dev->adapter->properties.deviceName, missing);
+        return strata_fail(err, STRATA_DEVICE, "vulkan: the driver of %s lacks %s",
+                           dev->adapter->properties.deviceName, missing);
     if (dev->instance->config.wrap)
         dev->instance->config.wrap(dev->instance->config.user, &dev->fn);
     return STRATA_OK;
@@ -28,15 +29,20 @@ static strata_status load_functions(strata_device *dev, strata_error *err)
 
 static strata_status create_device(strata_device *dev, strata_error *err)
 {
-    const float             priority = 1;
-    VkDeviceQueueCreateInfo queue    = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = dev->family,
-                                         .queueCount = 1, .pQueuePriorities = &priority };
-    VkPhysicalDeviceVulkan12Features features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+    const float                      priority = 1;
+    VkDeviceQueueCreateInfo          queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                               .queueFamilyIndex = dev->family,
+                                               .queueCount = 1,
+                                               .pQueuePriorities = &priority };
+    VkPhysicalDeviceVulkan12Features features = { .sType =
+                                                      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                                                   .timelineSemaphore = VK_TRUE };
-    VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &features, .queueCreateInfoCount = 1,
-                                .pQueueCreateInfos = &queue };
-    const char *name = dev->adapter->properties.deviceName;
-    VkResult    r    = dev->fn.CreateDevice(dev->adapter->handle, &info, NULL, &dev->handle);
+    VkDeviceCreateInfo               info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                                              .pNext = &features,
+                                              .queueCreateInfoCount = 1,
+                                              .pQueueCreateInfos = &queue };
+    const char                      *name = dev->adapter->properties.deviceName;
+    VkResult r = dev->fn.CreateDevice(dev->adapter->handle, &info, NULL, &dev->handle);
     if (r != VK_SUCCESS) {
         dev->handle = NULL;
         return vk_fail(err, r, "vulkan: %s cannot be opened", name);
@@ -44,9 +50,10 @@ static strata_status create_device(strata_device *dev, strata_error *err)
     STRATA_TRY(load_functions(dev, err));
     dev->fn.GetDeviceQueue(dev->handle, dev->family, 0, &dev->queue);
 
-    VkSemaphoreTypeCreateInfo timeline  = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
-                                            .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE };
-    VkSemaphoreCreateInfo     semaphore = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &timeline };
+    VkSemaphoreTypeCreateInfo timeline = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+                                           .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE };
+    VkSemaphoreCreateInfo     semaphore = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
+                                            .pNext = &timeline };
     r = dev->fn.CreateSemaphore(dev->handle, &semaphore, NULL, &dev->timeline);
     if (r != VK_SUCCESS) {
         dev->timeline = VK_NULL_HANDLE;
@@ -61,11 +68,11 @@ static strata_status create(vk_instance *v, vk_adapter *a, strata_device **out, 
     strata_device *dev = calloc(1, sizeof *dev);
     if (!dev)
         return strata_fail(err, STRATA_NOMEM, "vulkan: no memory for a device");
-    dev->instance  = v;
-    dev->adapter   = a;
-    dev->fn        = v->fn;
-    dev->family    = a->family;
-    dev->threads   = 1;
+    dev->instance = v;
+    dev->adapter = a;
+    dev->fn = v->fn;
+    dev->family = a->family;
+    dev->threads = 1;
     dev->imitation = a->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     atomic_init(&dev->lost, false);
     pthread_mutex_init(&dev->queue_lock, NULL);
@@ -88,7 +95,8 @@ strata_status vk_device_open(vk_instance *v, int index, int threads, strata_devi
         return strata_fail(err, STRATA_DEVICE, "vulkan:%d cannot be used: %s", index, a->unusable);
     pthread_mutex_lock(&v->lock);
     strata_status status = STRATA_OK;
-    if (a->opened && a->opened->users == 0 && atomic_load(&a->opened->lost)) { /* what is lost may come back */
+    if (a->opened && a->opened->users == 0 &&
+        atomic_load(&a->opened->lost)) { /* what is lost may come back */
         vk_device_destroy(a->opened);
         a->opened = NULL;
     }
@@ -133,7 +141,7 @@ void vk_device_destroy(strata_device *dev)
     free(dev);
 }
 
-/* ---- Work ----------------------------------------------------------------------------------------------------- */
+/* ---- Work ---------------------------------------------------------------------------------------- */
 
 static strata_status failed(strata_device *dev, VkResult r, const char *what, strata_error *err)
 {
@@ -144,7 +152,8 @@ static strata_status failed(strata_device *dev, VkResult r, const char *what, st
 
 enum { MOST_SUBMITS = 64 };
 
-strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int count, uint64_t *number, strata_error *err)
+strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int count, uint64_t *number,
+                        strata_error *err)
 {
     if (atomic_load(&dev->lost))
         return failed(dev, VK_ERROR_DEVICE_LOST, "no more work can be submitted", err);
@@ -156,13 +165,17 @@ strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int
     for (int done = 0; done < count && status == STRATA_OK;) {
         int n = 0;
         for (; n < MOST_SUBMITS && done + n < count; n++) {
-            value[n]  = dev->submitted + 1 + (uint64_t)n;
-            signal[n] = (VkTimelineSemaphoreSubmitInfo){ .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
-                                                         .signalSemaphoreValueCount = 1,
-                                                         .pSignalSemaphoreValues = &value[n] };
-            submit[n] = (VkSubmitInfo){ .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .pNext = &signal[n],
-                                        .commandBufferCount = 1, .pCommandBuffers = &commands[done + n],
-                                        .signalSemaphoreCount = 1, .pSignalSemaphores = &dev->timeline };
+            value[n] = dev->submitted + 1 + (uint64_t)n;
+            signal[n] =
+                (VkTimelineSemaphoreSubmitInfo){ .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+                                                 .signalSemaphoreValueCount = 1,
+                                                 .pSignalSemaphoreValues = &value[n] };
+            submit[n] = (VkSubmitInfo){ .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                                        .pNext = &signal[n],
+                                        .commandBufferCount = 1,
+                                        .pCommandBuffers = &commands[done + n],
+                                        .signalSemaphoreCount = 1,
+                                        .pSignalSemaphores = &dev->timeline };
         }
         VkResult r = dev->fn.QueueSubmit(dev->queue, (uint32_t)n, submit, VK_NULL_HANDLE);
         if (r == VK_SUCCESS)
@@ -178,9 +191,11 @@ strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int
 
 strata_status vk_wait(strata_device *dev, uint64_t number, strata_error *err)
 {
-    VkSemaphoreWaitInfo wait = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1,
-                                 .pSemaphores = &dev->timeline, .pValues = &number };
-    VkResult r = dev->fn.WaitSemaphores(dev->handle, &wait, UINT64_MAX);
+    VkSemaphoreWaitInfo wait = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                 .semaphoreCount = 1,
+                                 .pSemaphores = &dev->timeline,
+                                 .pValues = &number };
+    VkResult            r = dev->fn.WaitSemaphores(dev->handle, &wait, UINT64_MAX);
     return r == VK_SUCCESS ? STRATA_OK : failed(dev, r, "waiting for it failed", err);
 }
 
@@ -189,25 +204,29 @@ strata_status vk_create_command_pool(strata_device *dev, VkCommandPool *pool, st
     VkCommandPoolCreateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                      .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                      .queueFamilyIndex = dev->family };
-    VkResult r = dev->fn.CreateCommandPool(dev->handle, &info, NULL, pool);
+    VkResult                r = dev->fn.CreateCommandPool(dev->handle, &info, NULL, pool);
     if (r == VK_SUCCESS)
         return STRATA_OK;
     *pool = VK_NULL_HANDLE;
     return vk_fail(err, r, "vulkan: no command pool");
 }
 
-strata_status vk_allocate_commands(strata_device *dev, VkCommandPool pool, VkCommandBuffer *out, int count, strata_error *err)
+strata_status vk_allocate_commands(strata_device *dev, VkCommandPool pool, VkCommandBuffer *out, int count,
+                                   strata_error *err)
 {
-    VkCommandBufferAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = pool,
-                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY, .commandBufferCount = (uint32_t)count };
-    VkResult r = dev->fn.AllocateCommandBuffers(dev->handle, &info, out);
+    VkCommandBufferAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                         .commandPool = pool,
+                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                         .commandBufferCount = (uint32_t)count };
+    VkResult                    r = dev->fn.AllocateCommandBuffers(dev->handle, &info, out);
     return r == VK_SUCCESS ? STRATA_OK : vk_fail(err, r, "vulkan: no command buffers");
 }
 
-strata_status vk_begin_commands(strata_device *dev, VkCommandBuffer commands, VkCommandBufferUsageFlags usage, strata_error *err)
+strata_status vk_begin_commands(strata_device *dev, VkCommandBuffer commands, VkCommandBufferUsageFlags usage,
+                                strata_error *err)
 {
     VkCommandBufferBeginInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, .flags = usage };
-    VkResult r = dev->fn.BeginCommandBuffer(commands, &info);
+    VkResult                 r = dev->fn.BeginCommandBuffer(commands, &info);
     return r == VK_SUCCESS ? STRATA_OK : vk_fail(err, r, "vulkan: a command buffer cannot be begun");
 }
 

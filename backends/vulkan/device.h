@@ -1,8 +1,8 @@
 /* device.h: one opened adapter and what lives on it: memory in blocks, transfers, submissions, pipelines.
  *
- * A device is opened once per context and shared by all programs on it. Everything here may be called by any thread; each
- * part has its own lock. Work is submitted to one queue, in order; every submission signals a number on one timeline
- * semaphore, and waiting for work means waiting for its number.
+ * A device is opened once per context and shared by all programs on it. Everything here may be called by any
+ * thread; each part has its own lock. Work is submitted to one queue, in order; every submission signals a
+ * number on one timeline semaphore, and waiting for work means waiting for its number.
  */
 #ifndef STRATA_VULKAN_DEVICE_H
 #define STRATA_VULKAN_DEVICE_H
@@ -12,9 +12,9 @@
 #include <stdatomic.h>
 
 enum {
-    VK_MAX_BINDINGS = 9,   /* storage buffers of a shader: eight operands and the result */
-    VK_MAX_PUSH     = 128, /* bytes of push constants: what every driver has */
-    VK_WORKGROUP    = 256, /* invocations of a workgroup, at most */
+    VK_MAX_BINDINGS = 9, /* storage buffers of a shader: eight operands and the result */
+    VK_MAX_PUSH = 128,   /* bytes of push constants: what every driver has */
+    VK_WORKGROUP = 256,  /* invocations of a workgroup, at most */
     VK_STAGING_SLOTS = 4,
 };
 
@@ -56,7 +56,7 @@ struct strata_device {
     vk_block       *blocks;
     VkDeviceSize    block_size, allocated; /* bytes of one block; of all of them */
     uint32_t        memory_type, staging_type;
-    bool            mapped;    /* blocks can be reached from the host */
+    bool            mapped; /* blocks can be reached from the host */
 
     pthread_mutex_t staging_lock;
     VkCommandPool   staging_pool;
@@ -73,16 +73,19 @@ struct strata_buffer { /* an arena */
 
 /* ---- device.c ---- */
 strata_status vk_device_open(vk_instance *v, int index, int threads, strata_device **out, strata_error *err);
-void          vk_device_close(strata_device *dev); /* it stays open for the next program; its pipelines are saved */
-void          vk_device_destroy(strata_device *dev);
-/* Submits command buffers, each to be finished before the next begins counting: the last one signals *number, the one
- * before it *number - 1, and so on. */
-strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int count, uint64_t *number, strata_error *err);
+void vk_device_close(strata_device *dev); /* it stays open for the next program; its pipelines are saved */
+void vk_device_destroy(strata_device *dev);
+/* Submits command buffers, each to be finished before the next begins counting: the last one signals *number,
+ * the one before it *number - 1, and so on. */
+strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int count, uint64_t *number,
+                        strata_error *err);
 strata_status vk_wait(strata_device *dev, uint64_t number, strata_error *err);
 strata_status vk_create_command_pool(strata_device *dev, VkCommandPool *pool, strata_error *err);
 /* `count` primary command buffers from the pool. */
-strata_status vk_allocate_commands(strata_device *dev, VkCommandPool pool, VkCommandBuffer *out, int count, strata_error *err);
-strata_status vk_begin_commands(strata_device *dev, VkCommandBuffer commands, VkCommandBufferUsageFlags usage, strata_error *err);
+strata_status vk_allocate_commands(strata_device *dev, VkCommandPool pool, VkCommandBuffer *out, int count,
+                                   strata_error *err);
+strata_status vk_begin_commands(strata_device *dev, VkCommandBuffer commands, VkCommandBufferUsageFlags usage,
+                                strata_error *err);
 strata_status vk_end_commands(strata_device *dev, VkCommandBuffer commands, strata_error *err);
 
 /* ---- memory.c ---- */
@@ -95,8 +98,10 @@ void          vk_free(strata_device *dev, vk_slice *slice); /* an empty slice is
 void          vk_memory_destroy(strata_device *dev);        /* with all slices */
 
 /* ---- transfer.c ---- */
-strata_status vk_write(strata_device *dev, const vk_slice *to, VkDeviceSize at, const void *src, size_t n, strata_error *err);
-strata_status vk_read(strata_device *dev, const vk_slice *from, VkDeviceSize at, void *dst, size_t n, strata_error *err);
+strata_status vk_write(strata_device *dev, const vk_slice *to, VkDeviceSize at, const void *src, size_t n,
+                       strata_error *err);
+strata_status vk_read(strata_device *dev, const vk_slice *from, VkDeviceSize at, void *dst, size_t n,
+                      strata_error *err);
 strata_status vk_fill(strata_device *dev, const vk_slice *to, uint32_t word, strata_error *err);
 void          vk_transfer_destroy(strata_device *dev);
 

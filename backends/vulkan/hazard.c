@@ -1,9 +1,10 @@
 /* hazard.c: which dispatches must wait for which, and how many barriers that takes.
  *
- * Dispatch b depends on an earlier a when a byte range of one overlaps one of the other and at least one of the two is
- * written: read after write, write after read (an arena uses bytes again), write after write. The level of a
- * dispatch is the length of the longest chain of dependences before it; all of one level may run side by side, and one
- * barrier between levels satisfies every dependence. No order has fewer barriers, for a chain needs one per link.
+ * Dispatch b depends on an earlier a when a byte range of one overlaps one of the other and at least one of
+ * the two is written: read after write, write after read (an arena uses bytes again), write after write. The
+ * level of a dispatch is the length of the longest chain of dependences before it; all of one level may run
+ * side by side, and one barrier between levels satisfies every dependence. No order has fewer barriers, for a
+ * chain needs one per link.
  */
 #include "record.h"
 

@@ -1,5 +1,5 @@
-/* instance.c: opens the loader, makes the instance, looks at the adapters. Nothing here is an error for its caller: what
- * is missing becomes the text of an adapter that cannot be used. */
+/* instance.c: opens the loader, makes the instance, looks at the adapters. Nothing here is an error for its
+ * caller: what is missing becomes the text of an adapter that cannot be used. */
 #include "device.h"
 #include "instance.h"
 
@@ -10,14 +10,15 @@
 
 static const char validation_layer[] = "VK_LAYER_KHRONOS_validation";
 
-/* ---- The loader ---------------------------------------------------------------------------------------------- */
+/* ---- The loader ---------------------------------------------------------------------------------- */
 
 static bool load_library(vk_instance *v, PFN_vkGetInstanceProcAddr *get, char *problem, size_t size)
 {
     const char *name = v->config.library ? v->config.library : "libvulkan.so.1";
     v->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!v->library) {
-        snprintf(problem, size, "the Vulkan loader %s was not found; install it with the driver of the GPU", name);
+        snprintf(problem, size, "the Vulkan loader %s was not found; install it with the driver of the GPU",
+                 name);
         return false;
     }
     void *address = dlsym(v->library, "vkGetInstanceProcAddr");
@@ -50,10 +51,10 @@ static bool load_instance(vk_instance *v, PFN_vkGetInstanceProcAddr get)
     return whole;
 }
 
-/* ---- The instance --------------------------------------------------------------------------------------------- */
+/* ---- The instance -------------------------------------------------------------------------------- */
 
-static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
-                                                 VkDebugUtilsMessageTypeFlagsEXT types,
+static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT      severity,
+                                                 VkDebugUtilsMessageTypeFlagsEXT             types,
                                                  const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
 {
     (void)severity, (void)types;
@@ -71,7 +72,7 @@ static bool has_layer(const vk_instance *v, const char *name)
     if (v->fn.EnumerateInstanceLayerProperties(&count, NULL) != VK_SUCCESS || count == 0)
         return false;
     VkLayerProperties *all = calloc(count, sizeof *all);
-    bool found = false;
+    bool               found = false;
     if (all && v->fn.EnumerateInstanceLayerProperties(&count, all) == VK_SUCCESS)
         for (uint32_t i = 0; i < count; i++)
             found |= strcmp(all[i].layerName, name) == 0;
@@ -81,8 +82,10 @@ static bool has_layer(const vk_instance *v, const char *name)
 
 static VkResult create_instance(vk_instance *v)
 {
-    const bool validation = v->config.validation;
-    const char *const extensions[] = { VK_EXT_DEBUG_UTILS_EXTENSION_NAME }, *const layers[] = { validation_layer };
+    const bool        validation = v->config.validation;
+    const char *const extensions[] = { VK_EXT_DEBUG_UTILS_EXTENSION_NAME }, *const layers[] = {
+        validation_layer
+    };
     const VkValidationFeatureEnableEXT enabled[] = {
         v->config.gpu_assisted ? VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_EXT
                                : VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT,
@@ -90,8 +93,10 @@ static VkResult create_instance(vk_instance *v)
     };
     VkDebugUtilsMessengerCreateInfoEXT messenger = {
         .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-        .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
-        .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
+        .messageSeverity =
+            VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+        .messageType =
+            VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
         .pfnUserCallback = on_message,
         .pUserData = v,
     };
@@ -101,8 +106,10 @@ static VkResult create_instance(vk_instance *v)
         .enabledValidationFeatureCount = v->config.gpu_assisted ? 2 : 1,
         .pEnabledValidationFeatures = enabled,
     };
-    VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "strata",
-                              .pEngineName = "strata", .apiVersion = VK_API_VERSION_1_2 };
+    VkApplicationInfo    app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+                                 .pApplicationName = "strata",
+                                 .pEngineName = "strata",
+                                 .apiVersion = VK_API_VERSION_1_2 };
     VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
         .pNext = validation ? &features : NULL,
@@ -120,7 +127,8 @@ static bool open_messenger(vk_instance *v)
 {
     VkDebugUtilsMessengerCreateInfoEXT info = {
         .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-        .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+        .messageSeverity =
+            VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
         .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
         .pfnUserCallback = on_message,
         .pUserData = v,
@@ -135,7 +143,8 @@ static bool start(vk_instance *v, char *problem, size_t size)
     uint32_t                  version = 0;
     if (!load_library(v, &get, problem, size))
         return false;
-    if (!load_globals(v, get) || v->fn.EnumerateInstanceVersion(&version) != VK_SUCCESS || version < VK_API_VERSION_1_2) {
+    if (!load_globals(v, get) || v->fn.EnumerateInstanceVersion(&version) != VK_SUCCESS ||
+        version < VK_API_VERSION_1_2) {
         snprintf(problem, size, "the Vulkan loader is older than 1.2");
         return false;
     }
@@ -167,7 +176,7 @@ static bool start(vk_instance *v, char *problem, size_t size)
     return true;
 }
 
-/* ---- Adapters ------------------------------------------------------------------------------------------------- */
+/* ---- Adapters ------------------------------------------------------------------------------------ */
 
 static void find_queue_family(const vk_instance *v, vk_adapter *a)
 {
@@ -176,7 +185,7 @@ static void find_queue_family(const vk_instance *v, vk_adapter *a)
     v->fn.GetPhysicalDeviceQueueFamilyProperties(a->handle, &count, family);
     for (uint32_t i = 0; i < count; i++)
         if (family[i].queueFlags & VK_QUEUE_COMPUTE_BIT) {
-            a->family         = i;
+            a->family = i;
             a->timestamp_bits = family[i].timestampValidBits;
             return;
         }
@@ -187,8 +196,10 @@ static void check_limits(vk_adapter *a)
 {
     const VkPhysicalDeviceLimits *l = &a->properties.limits;
     if (l->maxPerStageDescriptorStorageBuffers < VK_MAX_BINDINGS || l->maxPushConstantsSize < VK_MAX_PUSH)
-        snprintf(a->unusable, sizeof a->unusable, "it binds %u storage buffers and %u bytes of constants, fewer than %d and %d",
-                 l->maxPerStageDescriptorStorageBuffers, l->maxPushConstantsSize, VK_MAX_BINDINGS, VK_MAX_PUSH);
+        snprintf(a->unusable, sizeof a->unusable,
+                 "it binds %u storage buffers and %u bytes of constants, fewer than %d and %d",
+                 l->maxPerStageDescriptorStorageBuffers, l->maxPushConstantsSize, VK_MAX_BINDINGS,
+                 VK_MAX_PUSH);
     else if (l->maxComputeWorkGroupInvocations < VK_WORKGROUP || l->maxComputeWorkGroupSize[0] < VK_WORKGROUP)
         snprintf(a->unusable, sizeof a->unusable, "its workgroups have %u invocations, fewer than %d",
                  l->maxComputeWorkGroupInvocations, VK_WORKGROUP);
@@ -196,31 +207,36 @@ static void check_limits(vk_adapter *a)
 
 static void inspect(const vk_instance *v, vk_adapter *a)
 {
-    a->id       = (VkPhysicalDeviceIDProperties){ .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES };
-    a->subgroup = (VkPhysicalDeviceSubgroupProperties){ .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES,
-                                                        .pNext = &a->id };
-    VkPhysicalDeviceMaintenance3Properties most = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES,
-                                                    .pNext = &a->subgroup };
+    a->id = (VkPhysicalDeviceIDProperties){ .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES };
+    a->subgroup =
+        (VkPhysicalDeviceSubgroupProperties){ .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES,
+                                              .pNext = &a->id };
+    VkPhysicalDeviceMaintenance3Properties most = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &a->subgroup
+    };
     VkPhysicalDeviceProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                                .pNext = &most };
     v->fn.GetPhysicalDeviceProperties2(a->handle, &properties);
-    a->properties      = properties.properties;
-    a->max_allocation  = most.maxMemoryAllocationSize;
-    a->id.pNext        = NULL;
-    a->subgroup.pNext  = NULL; /* it pointed into this adapter, which may move */
-    VkPhysicalDeviceMemoryProperties2 memory = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2 };
+    a->properties = properties.properties;
+    a->max_allocation = most.maxMemoryAllocationSize;
+    a->id.pNext = NULL;
+    a->subgroup.pNext = NULL; /* it pointed into this adapter, which may move */
+    VkPhysicalDeviceMemoryProperties2 memory = { .sType =
+                                                     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2 };
     v->fn.GetPhysicalDeviceMemoryProperties2(a->handle, &memory);
     a->memory = memory.memoryProperties;
 
     uint32_t version = a->properties.apiVersion;
     if (version < VK_API_VERSION_1_2) {
-        snprintf(a->unusable, sizeof a->unusable, "its driver speaks Vulkan %u.%u, not 1.2", VK_API_VERSION_MAJOR(version),
-                 VK_API_VERSION_MINOR(version));
+        snprintf(a->unusable, sizeof a->unusable, "its driver speaks Vulkan %u.%u, not 1.2",
+                 VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
         return;
     }
-    VkPhysicalDeviceVulkan12Features features12 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES };
-    VkPhysicalDeviceFeatures2        features   = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-                                                    .pNext = &features12 };
+    VkPhysicalDeviceVulkan12Features features12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES
+    };
+    VkPhysicalDeviceFeatures2 features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                           .pNext = &features12 };
     v->fn.GetPhysicalDeviceFeatures2(a->handle, &features);
     if (!features12.timelineSemaphore)
         snprintf(a->unusable, sizeof a->unusable, "its driver has no timeline semaphores");
@@ -241,14 +257,14 @@ static bool listed(const vk_instance *v, const vk_adapter *a)
 
 static bool list_adapters(vk_instance *v, char *problem, size_t size)
 {
-    uint32_t          count  = 0;
+    uint32_t          count = 0;
     VkPhysicalDevice *handle = NULL;
-    VkResult          r      = v->fn.EnumeratePhysicalDevices(v->handle, &count, NULL);
+    VkResult          r = v->fn.EnumeratePhysicalDevices(v->handle, &count, NULL);
     if (r == VK_SUCCESS && count > 0) {
-        handle      = calloc(count, sizeof *handle);
+        handle = calloc(count, sizeof *handle);
         v->adapters = calloc(count, sizeof *v->adapters);
-        r           = handle && v->adapters ? v->fn.EnumeratePhysicalDevices(v->handle, &count, handle)
-                                            : VK_ERROR_OUT_OF_HOST_MEMORY;
+        r = handle && v->adapters ? v->fn.EnumeratePhysicalDevices(v->handle, &count, handle)
+                                  : VK_ERROR_OUT_OF_HOST_MEMORY;
     }
     if (r != VK_SUCCESS)
         snprintf(problem, size, "the Vulkan driver cannot list its devices: %s", vk_result_name(r));
@@ -256,7 +272,7 @@ static bool list_adapters(vk_instance *v, char *problem, size_t size)
         snprintf(problem, size, "the Vulkan drivers found no device");
     for (uint32_t i = 0; r == VK_SUCCESS && i < count; i++) {
         vk_adapter *a = &v->adapters[v->count];
-        *a            = (vk_adapter){ .handle = handle[i] };
+        *a = (vk_adapter){ .handle = handle[i] };
         inspect(v, a);
         if (!listed(v, a))
             v->count++;
@@ -265,7 +281,7 @@ static bool list_adapters(vk_instance *v, char *problem, size_t size)
     return v->count > 0;
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------------------- */
+/* ---- Life ---------------------------------------------------------------------------------------- */
 
 static void destroy(void *kept)
 {
@@ -296,12 +312,12 @@ static void *make(void *arg)
     if (!v)
         return NULL;
     v->context = m->context;
-    v->config  = *m->config;
+    v->config = *m->config;
     pthread_mutex_init(&v->lock, NULL);
     if (start(v, problem, sizeof problem) && list_adapters(v, problem, sizeof problem))
         return v;
     free(v->adapters);
-    v->count    = 0;
+    v->count = 0;
     v->adapters = calloc(1, sizeof *v->adapters);
     if (!v->adapters) {
         destroy(v);

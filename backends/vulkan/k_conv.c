@@ -1,17 +1,26 @@
-/* k_conv.c: conv2d and dense: packing weights, choosing between the direct kernel, depthwise and the implicit product. */
+/* k_conv.c: conv2d and dense: packing weights, choosing between the direct kernel, depthwise and the implicit
+ * product. */
 #include "conv.h"
 
 #include <stdlib.h>
 
-/* ---- Geometry ------------------------------------------------------------------------------------------------- */
+/* ---- Geometry ------------------------------------------------------------------------------------ */
 
 vk_conv vk_conv_of(const strata_node *n)
 {
     const strata_tensor_desc *x = &n->in[CONV_X]->desc, *w = &n->in[CONV_WEIGHT]->desc, *y = &n->desc;
     const bool                maps = y->rank == 4;
-    vk_conv c = { .h = maps ? (uint32_t)x->dim[2] : 1, .w = maps ? (uint32_t)x->dim[3] : 1, .c = (uint32_t)x->dim[1],
-                  .oh = maps ? (uint32_t)y->dim[2] : 1, .ow = maps ? (uint32_t)y->dim[3] : 1, .o = (uint32_t)y->dim[1],
-                  .kh = 1, .kw = 1, .stride = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+    vk_conv                   c = { .h = maps ? (uint32_t)x->dim[2] : 1,
+                                    .w = maps ? (uint32_t)x->dim[3] : 1,
+                                    .c = (uint32_t)x->dim[1],
+                                    .oh = maps ? (uint32_t)y->dim[2] : 1,
+                                    .ow = maps ? (uint32_t)y->dim[3] : 1,
+                                    .o = (uint32_t)y->dim[1],
+                                    .kh = 1,
+                                    .kw = 1,
+                                    .stride = { 1, 1 },
+                                    .dilation = { 1, 1 },
+                                    .groups = 1 };
     if (n->op == &strata_op_conv2d) {
         const strata_conv2d_attrs *a = n->attrs;
         c.kh = (uint32_t)w->dim[2], c.kw = (uint32_t)w->dim[3];
@@ -21,9 +30,9 @@ vk_conv vk_conv_of(const strata_node *n)
             c.stride[i] = (uint32_t)a->stride[i], c.dilation[i] = (uint32_t)a->dilation[i];
     }
     c.pixels = (uint32_t)y->dim[0] * c.oh * c.ow;
-    c.cg     = c.c / c.groups;
-    c.og     = c.o / c.groups;
-    c.pitch  = c.og <= 4 ? 4 : (c.og + 7) / 8 * 8;
+    c.cg = c.c / c.groups;
+    c.og = c.o / c.groups;
+    c.pitch = c.og <= 4 ? 4 : (c.og + 7) / 8 * 8;
     c.k = c.share = c.kh * c.kw * c.cg;
     return c;
 }
@@ -47,7 +56,7 @@ bool vk_conv_accepts(const strata_node *n)
     return (uint64_t)vk_conv_of(n).k * vk_conv_of(n).pitch * vk_conv_of(n).groups <= 1u << 30;
 }
 
-/* ---- Weights -------------------------------------------------------------------------------------------------- */
+/* ---- Weights ------------------------------------------------------------------------------------- */
 
 static strata_status upload_vectors(strata_step *s, strata_error *err)
 {
@@ -63,8 +72,8 @@ static strata_status upload_vectors(strata_step *s, strata_error *err)
 static strata_status upload_packed(strata_step *s, const vk_conv *c, strata_error *err)
 {
     const size_t   count = (size_t)c->groups * c->k * c->pitch;
-    const uint32_t taps  = c->kh * c->kw;
-    const float   *w     = vk_constant(s, CONV_WEIGHT);
+    const uint32_t taps = c->kh * c->kw;
+    const float   *w = vk_constant(s, CONV_WEIGHT);
     float         *packed = calloc(count, sizeof *packed);
     if (!packed)
         return strata_fail(err, STRATA_NOMEM, "no memory to pack weights");
@@ -81,7 +90,7 @@ static strata_status upload_packed(strata_step *s, const vk_conv *c, strata_erro
 static strata_status upload_depthwise(strata_step *s, const vk_conv *c, strata_error *err)
 {
     const uint32_t taps = c->kh * c->kw;
-    const float   *w    = vk_constant(s, CONV_WEIGHT);
+    const float   *w = vk_constant(s, CONV_WEIGHT);
     float         *packed = malloc((size_t)taps * c->c * sizeof *packed);
     if (!packed)
         return strata_fail(err, STRATA_NOMEM, "no memory to pack weights");
@@ -93,7 +102,7 @@ static strata_status upload_depthwise(strata_step *s, const vk_conv *c, strata_e
     return status;
 }
 
-/* ---- Kernels -------------------------------------------------------------------------------------------------- */
+/* ---- Kernels ------------------------------------------------------------------------------------- */
 
 void vk_conv_bind(vk_dispatch *d, const strata_step *s, const strata_frame *f)
 {
@@ -108,10 +117,11 @@ void vk_conv_bind(vk_dispatch *d, const strata_step *s, const strata_frame *f)
     vk_spec(d, n->in[CONV_RESIDUAL] != NULL);
 }
 
-static strata_status emit_direct(const strata_step *s, const strata_frame *f, const vk_conv *c, strata_error *err)
+static strata_status emit_direct(const strata_step *s, const strata_frame *f, const vk_conv *c,
+                                 strata_error *err)
 {
     const uint32_t vectors = c->pitch > 4 ? 2 : 1; /* of four channels in one invocation */
-    vk_dispatch    d       = vk_shader_dispatch(&vk_shader_conv_direct);
+    vk_dispatch    d = vk_shader_dispatch(&vk_shader_conv_direct);
     vk_conv_bind(&d, s, f);
     vk_write_result(&d, f);
     vk_spec(&d, vectors);
@@ -154,9 +164,9 @@ static strata_status prepare_depthwise(strata_step *s, strata_error *err)
 
 static strata_status emit_depthwise(const strata_step *s, const strata_frame *f, strata_error *err)
 {
-    const vk_conv  c    = vk_conv_of(s->node);
-    const bool     four = c.c % 4 == 0; /* channels at once */
-    vk_dispatch    d    = vk_shader_dispatch(four ? &vk_shader_conv_depthwise4 : &vk_shader_conv_depthwise);
+    const vk_conv c = vk_conv_of(s->node);
+    const bool    four = c.c % 4 == 0; /* channels at once */
+    vk_dispatch   d = vk_shader_dispatch(four ? &vk_shader_conv_depthwise4 : &vk_shader_conv_depthwise);
     vk_conv_bind(&d, s, f);
     vk_write_result(&d, f);
     vk_push(&d, &c, sizeof c);
@@ -164,14 +174,26 @@ static strata_status emit_depthwise(const strata_step *s, const strata_frame *f,
     return vk_emit(f->stream, &d, err);
 }
 
-const strata_kernel_def vk_kernel_conv2d = {
-    .name = "conv2d.product", .op = &strata_op_conv2d, .layouts = VK_NHWC, .accepts = vk_conv_accepts, .prepare = prepare,
-    .release = vk_release, .emit = emit };
+const strata_kernel_def vk_kernel_conv2d = { .name = "conv2d.product",
+                                             .op = &strata_op_conv2d,
+                                             .layouts = VK_NHWC,
+                                             .accepts = vk_conv_accepts,
+                                             .prepare = prepare,
+                                             .release = vk_release,
+                                             .emit = emit };
 
-const strata_kernel_def vk_kernel_conv2d_depthwise = {
-    .name = "conv2d.depthwise", .op = &strata_op_conv2d, .layouts = VK_NHWC, .accepts = accepts_depthwise,
-    .prepare = prepare_depthwise, .release = vk_release, .emit = emit_depthwise };
+const strata_kernel_def vk_kernel_conv2d_depthwise = { .name = "conv2d.depthwise",
+                                                       .op = &strata_op_conv2d,
+                                                       .layouts = VK_NHWC,
+                                                       .accepts = accepts_depthwise,
+                                                       .prepare = prepare_depthwise,
+                                                       .release = vk_release,
+                                                       .emit = emit_depthwise };
 
-const strata_kernel_def vk_kernel_dense = {
-    .name = "dense.product", .op = &strata_op_dense, .layouts = VK_NHWC, .accepts = vk_conv_accepts, .prepare = prepare,
-    .release = vk_release, .emit = emit };
+const strata_kernel_def vk_kernel_dense = { .name = "dense.product",
+                                            .op = &strata_op_dense,
+                                            .layouts = VK_NHWC,
+                                            .accepts = vk_conv_accepts,
+                                            .prepare = prepare,
+                                            .release = vk_release,
+                                            .emit = emit };

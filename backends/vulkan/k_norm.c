@@ -1,7 +1,7 @@
 /* k_norm.c: softmax, layer_norm and grn: kernels over rows.
  *
- * A row is what is summed: the elements of one axis that share all other indices, `inner` floats apart. Where there are
- * fewer rows than the device has lanes, several invocations share one.
+ * A row is what is summed: the elements of one axis that share all other indices, `inner` floats apart. Where
+ * there are fewer rows than the device has lanes, several invocations share one.
  */
 #include "rows.h"
 
@@ -13,8 +13,8 @@ typedef struct rows_push {
 void vk_over_rows(vk_dispatch *d, const strata_device *dev, vk_rows rows, double value)
 {
     const uint64_t wanted = dev->imitation ? 64 : 32768; /* invocations */
-    const uint64_t count  = (uint64_t)rows.outer * rows.inner;
-    uint32_t       lanes  = 1;
+    const uint64_t count = (uint64_t)rows.outer * rows.inner;
+    uint32_t       lanes = 1;
     while (lanes < VK_WORKGROUP && lanes * 2 <= rows.length && count * lanes < wanted)
         lanes *= 2;
     rows_push push = { (uint32_t)count, rows.length, rows.inner, (float)value };
@@ -23,7 +23,7 @@ void vk_over_rows(vk_dispatch *d, const strata_device *dev, vk_rows rows, double
     vk_cover(d, count * lanes);
 }
 
-/* ---- softmax -------------------------------------------------------------------------------------------------- */
+/* ---- softmax ------------------------------------------------------------------------------------- */
 
 static strata_status emit_softmax(const strata_step *s, const strata_frame *f, strata_error *err)
 {
@@ -35,11 +35,16 @@ static strata_status emit_softmax(const strata_step *s, const strata_frame *f, s
     return vk_emit(f->stream, &d, err);
 }
 
-const strata_kernel_def vk_kernel_softmax = {
-    .name = "softmax.rows", .op = &strata_op_softmax, .layouts = VK_ANY_LAYOUT, .in_place = true, .accepts = vk_fits, .prepare = vk_prepare,
-    .release = vk_release, .emit = emit_softmax };
+const strata_kernel_def vk_kernel_softmax = { .name = "softmax.rows",
+                                              .op = &strata_op_softmax,
+                                              .layouts = VK_ANY_LAYOUT,
+                                              .in_place = true,
+                                              .accepts = vk_fits,
+                                              .prepare = vk_prepare,
+                                              .release = vk_release,
+                                              .emit = emit_softmax };
 
-/* ---- layer_norm ----------------------------------------------------------------------------------------------- */
+/* ---- layer_norm ---------------------------------------------------------------------------------- */
 
 enum { X, GAMMA, BETA };
 
@@ -55,11 +60,16 @@ static strata_status emit_layer_norm(const strata_step *s, const strata_frame *f
     return vk_emit(f->stream, &d, err);
 }
 
-const strata_kernel_def vk_kernel_layer_norm = {
-    .name = "layer_norm.rows", .op = &strata_op_layer_norm, .layouts = VK_ANY_LAYOUT, .in_place = true, .accepts = vk_fits,
-    .prepare = vk_prepare, .release = vk_release, .emit = emit_layer_norm };
+const strata_kernel_def vk_kernel_layer_norm = { .name = "layer_norm.rows",
+                                                 .op = &strata_op_layer_norm,
+                                                 .layouts = VK_ANY_LAYOUT,
+                                                 .in_place = true,
+                                                 .accepts = vk_fits,
+                                                 .prepare = vk_prepare,
+                                                 .release = vk_release,
+                                                 .emit = emit_layer_norm };
 
-/* ---- grn: norms of maps; 1 + gamma times the norm over the mean norm; scale and shift --------------------------- */
+/* ---- grn: norms of maps; 1 + gamma times the norm over the mean norm; scale and shift ------------ */
 
 static size_t norms_bytes(const strata_node *n)
 {
@@ -79,16 +89,17 @@ static strata_status prepare_grn(strata_step *s, strata_error *err)
 
 static strata_status emit_grn(const strata_step *s, const strata_frame *f, strata_error *err)
 {
-    const strata_grn_attrs *a      = s->node->attrs;
-    const int64_t          *dim    = f->out.desc->dim;
-    const size_t            bytes  = norms_bytes(s->node), at = scale_at(s->node);
-    const uint32_t          images = (uint32_t)dim[0], channels = (uint32_t)dim[1], area = (uint32_t)(dim[2] * dim[3]);
-    const bool              last   = f->out.desc->layout == STRATA_NHWC; /* channels are neighbours */
+    const strata_grn_attrs *a = s->node->attrs;
+    const int64_t          *dim = f->out.desc->dim;
+    const size_t            bytes = norms_bytes(s->node), at = scale_at(s->node);
+    const uint32_t images = (uint32_t)dim[0], channels = (uint32_t)dim[1], area = (uint32_t)(dim[2] * dim[3]);
+    const bool     last = f->out.desc->layout == STRATA_NHWC; /* channels are neighbours */
 
     vk_dispatch norm = vk_shader_dispatch(&vk_shader_reduce);
     vk_read_operand(&norm, s, f, X);
     vk_use_scratch(&norm, f, 0, bytes, false, true);
-    vk_over_rows(&norm, s->device, last ? (vk_rows){ images, area, channels } : (vk_rows){ images * channels, area, 1 }, 0);
+    vk_over_rows(&norm, s->device,
+                 last ? (vk_rows){ images, area, channels } : (vk_rows){ images * channels, area, 1 }, 0);
     vk_spec(&norm, VK_REDUCE_NORM);
     STRATA_TRY(vk_emit(f->stream, &norm, err));
 
@@ -106,6 +117,11 @@ static strata_status emit_grn(const strata_step *s, const strata_frame *f, strat
     return vk_emit_affine(&affine, f, channels, err);
 }
 
-const strata_kernel_def vk_kernel_grn = {
-    .name = "grn.rows", .op = &strata_op_grn, .layouts = VK_ANY_LAYOUT, .in_place = true, .accepts = vk_fits, .prepare = prepare_grn,
-    .release = vk_release, .emit = emit_grn };
+const strata_kernel_def vk_kernel_grn = { .name = "grn.rows",
+                                          .op = &strata_op_grn,
+                                          .layouts = VK_ANY_LAYOUT,
+                                          .in_place = true,
+                                          .accepts = vk_fits,
+                                          .prepare = prepare_grn,
+                                          .release = vk_release,
+                                          .emit = emit_grn };

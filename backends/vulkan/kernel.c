@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- prepare -------------------------------------------------------------------------------------------------- */
+/* ---- prepare ------------------------------------------------------------------------------------- */
 
 strata_status vk_upload(strata_step *s, int k, const float *data, size_t count, strata_error *err)
 {
@@ -59,11 +59,11 @@ void vk_release(strata_step *s)
     for (int k = 0; state && k < STRATA_MAX_OPERANDS; k++)
         vk_free(s->device, &state->constant[k]);
     free(state);
-    s->state       = NULL;
+    s->state = NULL;
     s->state_bytes = 0;
 }
 
-/* ---- emit ----------------------------------------------------------------------------------------------------- */
+/* ---- emit ---------------------------------------------------------------------------------------- */
 
 static void bind(vk_dispatch *d, const vk_slice *slice, size_t at, size_t size, bool read, bool written)
 {
@@ -91,8 +91,8 @@ void vk_use_scratch(vk_dispatch *d, const strata_frame *f, size_t at, size_t siz
 
 void vk_unused(vk_dispatch *d)
 {
-    d->binding[d->bindings]         = d->binding[d->bindings - 1];
-    d->binding[d->bindings].read    = false;
+    d->binding[d->bindings] = d->binding[d->bindings - 1];
+    d->binding[d->bindings].read = false;
     d->binding[d->bindings].written = false;
     d->bindings++;
 }
@@ -112,8 +112,8 @@ void vk_groups(vk_dispatch *d, uint64_t groups)
 {
     const uint64_t most = 65535; /* that every driver allows */
     uint64_t       rows = (groups + most - 1) / most;
-    d->groups[1]        = (uint32_t)rows;
-    d->groups[0]        = (uint32_t)((groups + rows - 1) / rows);
+    d->groups[1] = (uint32_t)rows;
+    d->groups[0] = (uint32_t)((groups + rows - 1) / rows);
 }
 
 void vk_cover(vk_dispatch *d, uint64_t invocations)
@@ -121,7 +121,7 @@ void vk_cover(vk_dispatch *d, uint64_t invocations)
     vk_groups(d, (invocations + VK_WORKGROUP - 1) / VK_WORKGROUP);
 }
 
-/* ---- Shapes --------------------------------------------------------------------------------------------------- */
+/* ---- Shapes -------------------------------------------------------------------------------------- */
 
 strata_tensor_desc vk_operand_desc(const strata_node *n, int k)
 {

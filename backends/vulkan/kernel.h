@@ -1,7 +1,8 @@
 /* kernel.h: what the kernels of the Vulkan backend are written with.
  *
- * A kernel has two halves. prepare uploads the constants of a node, once per program. emit describes dispatches: a shader
- * with its specialization, the buffers in the order of their bindings, push constants, the number of workgroups.
+ * A kernel has two halves. prepare uploads the constants of a node, once per program. emit describes
+ * dispatches: a shader with its specialization, the buffers in the order of their bindings, push constants,
+ * the number of workgroups.
  *
  *     vk_dispatch d = vk_shader_dispatch(&vk_shader_pool);
  *     vk_read_operand(&d, s, f, 0);
@@ -39,8 +40,14 @@ strata_status vk_prepare(strata_step *s, strata_error *err);
 strata_status vk_upload(strata_step *s, int k, const float *data, size_t count, strata_error *err);
 void          vk_release(strata_step *s);
 /* The floats of a constant operand in row-major order; only in prepare. */
-static inline const float *vk_constant(const strata_step *s, int k) { return strata_tensor_data(s->node->in[k]->data); }
-static inline bool vk_has_constant(const strata_node *n, int k) { return n->in[k] && strata_node_is_constant(n->in[k]); }
+static inline const float *vk_constant(const strata_step *s, int k)
+{
+    return strata_tensor_data(s->node->in[k]->data);
+}
+static inline bool vk_has_constant(const strata_node *n, int k)
+{
+    return n->in[k] && strata_node_is_constant(n->in[k]);
+}
 
 /* ---- emit ---- */
 
@@ -61,7 +68,8 @@ void vk_groups(vk_dispatch *d, uint64_t groups);
 /* The same for a number of invocations, in workgroups of VK_WORKGROUP. */
 void vk_cover(vk_dispatch *d, uint64_t invocations);
 
-/* y = scale x + shift by channel, with x, scale and shift bound already: scale_pitch floats per image, 0: one for all. */
+/* y = scale x + shift by channel, with x, scale and shift bound already: scale_pitch floats per image, 0: one
+ * for all. */
 strata_status vk_emit_affine(vk_dispatch *d, const strata_frame *f, uint32_t scale_pitch, strata_error *err);
 
 /* ---- Shapes ---- */
@@ -76,8 +84,11 @@ void vk_steps(const strata_tensor_desc *d, uint32_t step[STRATA_MAX_RANK]);
 typedef struct vk_rows {
     uint32_t outer, length, inner;
 } vk_rows;
-vk_rows vk_rows_of(const strata_tensor_desc *d, int axis);
-static inline uint32_t vk_count(const strata_tensor_desc *d) { return (uint32_t)strata_count(d); }
+vk_rows                vk_rows_of(const strata_tensor_desc *d, int axis);
+static inline uint32_t vk_count(const strata_tensor_desc *d)
+{
+    return (uint32_t)strata_count(d);
+}
 /* Whether all elements of all values of the node can be counted in 32 bits: a condition of every kernel. */
 bool vk_fits(const strata_node *n);
 

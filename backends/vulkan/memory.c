@@ -1,11 +1,12 @@
 /* memory.c: device memory in blocks, handed out in slices.
  *
- * Drivers allow few allocations (4096) of limited size, so memory comes in blocks of 64 MiB, each with one buffer over all
- * of it; larger wishes get a block of their own. A block keeps its free ranges sorted; a slice is cut from the first
- * that is large enough, and what comes back joins its neighbours.
+ * Drivers allow few allocations (4096) of limited size, so memory comes in blocks of 64 MiB, each with one
+ * buffer over all of it; larger wishes get a block of their own. A block keeps its free ranges sorted; a
+ * slice is cut from the first that is large enough, and what comes back joins its neighbours.
  *
- * Types: the largest heap of device memory; where the host can reach it as well, coherently (integrated GPUs, processors),
- * slices are mapped and transfers are plain copies. Discrete GPUs use staging: reading through their bus window is slow.
+ * Types: the largest heap of device memory; where the host can reach it as well, coherently (integrated GPUs,
+ * processors), slices are mapped and transfers are plain copies. Discrete GPUs use staging: reading through
+ * their bus window is slow.
  */
 #include "device.h"
 
@@ -30,7 +31,7 @@ struct vk_block {
     int            spare_count, spare_capacity;
 };
 
-/* ---- Types ---------------------------------------------------------------------------------------------------- */
+/* ---- Types --------------------------------------------------------------------------------------- */
 
 /* The type with all of `wanted` in the largest heap; false when there is none. */
 static bool find_type(const strata_device *dev, VkMemoryPropertyFlags wanted, uint32_t *out)
@@ -50,11 +51,13 @@ static bool find_type(const strata_device *dev, VkMemoryPropertyFlags wanted, ui
 strata_status vk_memory_choose(strata_device *dev, strata_error *err)
 {
     const VkMemoryPropertyFlags local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
-                                host = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+                                host = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                       VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     const bool separate = dev->instance->config.staging ||
                           dev->adapter->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
     dev->mapped = !separate && find_type(dev, local | host, &dev->memory_type);
-    bool found  = dev->mapped || find_type(dev, local, &dev->memory_type) || find_type(dev, host, &dev->memory_type);
+    bool found =
+        dev->mapped || find_type(dev, local, &dev->memory_type) || find_type(dev, host, &dev->memory_type);
     found &= find_type(dev, host | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, &dev->staging_type) ||
              find_type(dev, host, &dev->staging_type);
     if (!found)
@@ -68,7 +71,7 @@ strata_status vk_memory_choose(strata_device *dev, strata_error *err)
     return STRATA_OK;
 }
 
-/* ---- Blocks --------------------------------------------------------------------------------------------------- */
+/* ---- Blocks -------------------------------------------------------------------------------------- */
 
 static void destroy_block(strata_device *dev, vk_block *b)
 {
@@ -84,17 +87,20 @@ static void destroy_block(strata_device *dev, vk_block *b)
 
 static VkResult fill_block(strata_device *dev, vk_block *b)
 {
-    VkBufferCreateInfo buffer = { .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = b->size,
-                                  .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+    VkBufferCreateInfo buffer = { .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+                                  .size = b->size,
+                                  .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+                                           VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                                            VK_BUFFER_USAGE_TRANSFER_DST_BIT };
-    VkResult r = dev->fn.CreateBuffer(dev->handle, &buffer, NULL, &b->buffer);
+    VkResult           r = dev->fn.CreateBuffer(dev->handle, &buffer, NULL, &b->buffer);
     if (r != VK_SUCCESS) {
         b->buffer = VK_NULL_HANDLE;
         return r;
     }
     VkMemoryRequirements needs;
     dev->fn.GetBufferMemoryRequirements(dev->handle, b->buffer, &needs);
-    VkMemoryAllocateInfo memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size,
+    VkMemoryAllocateInfo memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                    .allocationSize = needs.size,
                                     .memoryTypeIndex = b->staging ? dev->staging_type : dev->memory_type };
     r = dev->fn.AllocateMemory(dev->handle, &memory, NULL, &b->memory);
     if (r != VK_SUCCESS) {
@@ -108,32 +114,38 @@ static VkResult fill_block(strata_device *dev, vk_block *b)
     return r;
 }
 
-static strata_status add_block(strata_device *dev, VkDeviceSize size, bool staging, vk_block **out, strata_error *err)
+static strata_status add_block(strata_device *dev, VkDeviceSize size, bool staging, vk_block **out,
+                               strata_error *err)
 {
     const VkPhysicalDeviceMemoryProperties *m = &dev->adapter->memory;
-    VkDeviceSize heap = m->memoryHeaps[m->memoryTypes[staging ? dev->staging_type : dev->memory_type].heapIndex].size;
-    vk_block    *b    = calloc(1, sizeof *b);
+    VkDeviceSize                            heap =
+        m->memoryHeaps[m->memoryTypes[staging ? dev->staging_type : dev->memory_type].heapIndex].size;
+    vk_block *b = calloc(1, sizeof *b);
     if (b)
         b->spare = malloc(4 * sizeof *b->spare);
     if (!b || !b->spare) {
         free(b);
         return strata_fail(err, STRATA_NOMEM, "vulkan: no memory for a block");
     }
-    b->size           = size;
-    b->staging        = staging;
+    b->size = size;
+    b->staging = staging;
     b->spare_capacity = 4;
     b->spare[b->spare_count++] = (range){ 0, size };
-    VkResult r = size > heap || size > dev->adapter->max_allocation ? VK_ERROR_OUT_OF_DEVICE_MEMORY : fill_block(dev, b);
+    VkResult r = size > heap || size > dev->adapter->max_allocation ? VK_ERROR_OUT_OF_DEVICE_MEMORY
+                                                                    : fill_block(dev, b);
     if (r != VK_SUCCESS) {
         unsigned long long used = dev->allocated;
         destroy_block(dev, b);
-        return vk_fail(err, r, "vulkan: %s: %llu MiB wanted, %llu MiB in use by this process, %llu MiB in all, %llu MiB "
-                       "at once", dev->adapter->properties.deviceName, (unsigned long long)size >> 20, used >> 20,
-                       (unsigned long long)heap >> 20, (unsigned long long)dev->adapter->max_allocation >> 20);
+        return vk_fail(
+            err, r,
+            "vulkan: %s: %llu MiB wanted, %llu MiB in use by this process, %llu MiB in all, %llu MiB "
+            "at once",
+            dev->adapter->properties.deviceName, (unsigned long long)size >> 20, used >> 20,
+            (unsigned long long)heap >> 20, (unsigned long long)dev->adapter->max_allocation >> 20);
     }
-    b->next     = dev->blocks;
+    b->next = dev->blocks;
     dev->blocks = b;
-    *out        = b;
+    *out = b;
     return STRATA_OK;
 }
 
@@ -193,7 +205,7 @@ static void give_back(vk_block *b, VkDeviceSize at, VkDeviceSize size)
     }
 }
 
-/* ---- Slices --------------------------------------------------------------------------------------------------- */
+/* ---- Slices -------------------------------------------------------------------------------------- */
 
 /* What a slice takes of its block. */
 static VkDeviceSize whole(const strata_device *dev, VkDeviceSize wanted)
@@ -201,7 +213,8 @@ static VkDeviceSize whole(const strata_device *dev, VkDeviceSize wanted)
     return dev->instance->config.separate ? wanted : (wanted + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static strata_status alloc(strata_device *dev, VkDeviceSize wanted, bool staging, vk_slice *out, strata_error *err)
+static strata_status alloc(strata_device *dev, VkDeviceSize wanted, bool staging, vk_slice *out,
+                           strata_error *err)
 {
     *out = (vk_slice){ .size = wanted };
     const bool   separate = dev->instance->config.separate;
@@ -212,7 +225,8 @@ static strata_status alloc(strata_device *dev, VkDeviceSize wanted, bool staging
         b = b->next;
     strata_status status = STRATA_OK;
     if (!b && (size == 0 || size < wanted))
-        status = strata_fail(err, STRATA_INVALID, "vulkan: a slice of %llu bytes", (unsigned long long)wanted);
+        status =
+            strata_fail(err, STRATA_INVALID, "vulkan: a slice of %llu bytes", (unsigned long long)wanted);
     else if (!b) {
         VkDeviceSize usual = staging || separate ? size : dev->block_size;
         status = add_block(dev, size > usual ? size : usual, staging, &b, err);
@@ -223,7 +237,10 @@ static strata_status alloc(strata_device *dev, VkDeviceSize wanted, bool staging
     }
     pthread_mutex_unlock(&dev->memory_lock);
     if (status == STRATA_OK)
-        *out = (vk_slice){ .block = b, .buffer = b->buffer, .offset = at, .size = wanted,
+        *out = (vk_slice){ .block = b,
+                           .buffer = b->buffer,
+                           .offset = at,
+                           .size = wanted,
                            .host = b->host ? (char *)b->host + at : NULL };
     return status;
 }
@@ -249,7 +266,8 @@ void vk_free(strata_device *dev, vk_slice *slice)
         return;
     pthread_mutex_lock(&dev->memory_lock);
     give_back(b, slice->offset, whole(dev, slice->size));
-    if (b->spare_count == 1 && b->spare[0].size == b->size) { /* nothing left: to the driver, when no copy is under way */
+    if (b->spare_count == 1 &&
+        b->spare[0].size == b->size) { /* nothing left: to the driver, when no copy is under way */
         pthread_mutex_lock(&dev->queue_lock);
         uint64_t last = dev->submitted;
         pthread_mutex_unlock(&dev->queue_lock);

@@ -3,7 +3,8 @@
 
 #include "shaders_spv.h"
 
-#define SHADER(name, count) const vk_shader vk_shader_##name = { #name, name##_spv, sizeof name##_spv, count };
+#define SHADER(name, count)                                                                                  \
+    const vk_shader vk_shader_##name = { #name, name##_spv, sizeof name##_spv, count };
 #include "shaders.def"
 #undef SHADER
 

@@ -1,9 +1,10 @@
 /* transfer.c: bytes between the host and the device.
  *
- * Where the device's memory is mapped that is a copy. Elsewhere bytes pass through a ring of staging slots, each with a
- * command buffer of its own. Writes do not wait: a slot is used again once the timeline has passed its copy, and work
- * that is submitted later finds the bytes in place, for the queue keeps the order and the recorded work begins with a
- * barrier behind transfers. Reads keep two copies under way and wait for each.
+ * Where the device's memory is mapped that is a copy. Elsewhere bytes pass through a ring of staging slots,
+ * each with a command buffer of its own. Writes do not wait: a slot is used again once the timeline has
+ * passed its copy, and work that is submitted later finds the bytes in place, for the queue keeps the order
+ * and the recorded work begins with a barrier behind transfers. Reads keep two copies under way and wait for
+ * each.
  */
 #include "device.h"
 
@@ -30,7 +31,7 @@ static strata_status claim(strata_device *dev, vk_staging_slot **out, strata_err
 {
     STRATA_TRY(prepare_ring(dev, err));
     vk_staging_slot *s = &dev->staging[dev->next_slot];
-    dev->next_slot     = (dev->next_slot + 1) % VK_STAGING_SLOTS;
+    dev->next_slot = (dev->next_slot + 1) % VK_STAGING_SLOTS;
     STRATA_TRY(vk_wait(dev, s->busy_until, err));
     VkResult r = dev->fn.ResetCommandBuffer(s->commands, 0);
     if (r != VK_SUCCESS)
@@ -39,33 +40,38 @@ static strata_status claim(strata_device *dev, vk_staging_slot **out, strata_err
     return STRATA_OK;
 }
 
-static void barrier(strata_device *dev, VkCommandBuffer commands, VkPipelineStageFlags from, VkAccessFlags written,
-                    VkPipelineStageFlags to, VkAccessFlags used)
+static void barrier(strata_device *dev, VkCommandBuffer commands, VkPipelineStageFlags from,
+                    VkAccessFlags written, VkPipelineStageFlags to, VkAccessFlags used)
 {
-    VkMemoryBarrier memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = written, .dstAccessMask = used };
+    VkMemoryBarrier memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                               .srcAccessMask = written,
+                               .dstAccessMask = used };
     dev->fn.CmdPipelineBarrier(commands, from, to, 0, 1, &memory, 0, NULL, 0, NULL);
 }
 
 /* Submits a copy of n bytes between the slot and the device. */
-static strata_status copy(strata_device *dev, vk_staging_slot *s, const vk_slice *device, VkDeviceSize at, VkDeviceSize n,
-                          bool to_device, strata_error *err)
+static strata_status copy(strata_device *dev, vk_staging_slot *s, const vk_slice *device, VkDeviceSize at,
+                          VkDeviceSize n, bool to_device, strata_error *err)
 {
     STRATA_TRY(vk_begin_commands(dev, s->commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, err));
-    const VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, transfer = VK_PIPELINE_STAGE_TRANSFER_BIT;
+    const VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                               transfer = VK_PIPELINE_STAGE_TRANSFER_BIT;
     VkBufferCopy region = { .srcOffset = to_device ? s->slice.offset : device->offset + at,
-                            .dstOffset = to_device ? device->offset + at : s->slice.offset, .size = n };
-    barrier(dev, s->commands, compute | transfer, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, transfer,
-            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
+                            .dstOffset = to_device ? device->offset + at : s->slice.offset,
+                            .size = n };
+    barrier(dev, s->commands, compute | transfer, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+            transfer, VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
     dev->fn.CmdCopyBuffer(s->commands, to_device ? s->slice.buffer : device->buffer,
                           to_device ? device->buffer : s->slice.buffer, 1, &region);
     if (!to_device)
-        barrier(dev, s->commands, transfer, VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+        barrier(dev, s->commands, transfer, VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_HOST_BIT,
+                VK_ACCESS_HOST_READ_BIT);
     STRATA_TRY(vk_end_commands(dev, s->commands, err));
     return vk_submit(dev, &s->commands, 1, &s->busy_until, err);
 }
 
-static strata_status write_staged(strata_device *dev, const vk_slice *to, VkDeviceSize at, const char *src, size_t n,
-                                  strata_error *err)
+static strata_status write_staged(strata_device *dev, const vk_slice *to, VkDeviceSize at, const char *src,
+                                  size_t n, strata_error *err)
 {
     for (size_t done = 0; done < n;) {
         size_t           chunk = n - done < SLOT ? n - done : SLOT;
@@ -78,8 +84,8 @@ static strata_status write_staged(strata_device *dev, const vk_slice *to, VkDevi
     return STRATA_OK;
 }
 
-static strata_status read_staged(strata_device *dev, const vk_slice *from, VkDeviceSize at, char *dst, size_t n,
-                                 strata_error *err)
+static strata_status read_staged(strata_device *dev, const vk_slice *from, VkDeviceSize at, char *dst,
+                                 size_t n, strata_error *err)
 {
     vk_staging_slot *slot[2];
     size_t           chunks = (n + SLOT - 1) / SLOT;
@@ -106,7 +112,8 @@ static strata_status check(const vk_slice *s, VkDeviceSize at, size_t n, strata_
                        (unsigned long long)at, (unsigned long long)s->size);
 }
 
-strata_status vk_write(strata_device *dev, const vk_slice *to, VkDeviceSize at, const void *src, size_t n, strata_error *err)
+strata_status vk_write(strata_device *dev, const vk_slice *to, VkDeviceSize at, const void *src, size_t n,
+                       strata_error *err)
 {
     STRATA_TRY(check(to, at, n, err));
     if (to->host) {
@@ -119,7 +126,8 @@ strata_status vk_write(strata_device *dev, const vk_slice *to, VkDeviceSize at, 
     return status;
 }
 
-strata_status vk_read(strata_device *dev, const vk_slice *from, VkDeviceSize at, void *dst, size_t n, strata_error *err)
+strata_status vk_read(strata_device *dev, const vk_slice *from, VkDeviceSize at, void *dst, size_t n,
+                      strata_error *err)
 {
     STRATA_TRY(check(from, at, n, err));
     if (from->host) {

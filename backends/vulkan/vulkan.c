@@ -1,4 +1,5 @@
-/* vulkan.c: Vulkan as a backend: its devices, buffers and recordings. Kernels are in k_*.c, listed in kernels.def. */
+/* vulkan.c: Vulkan as a backend: its devices, buffers and recordings. Kernels are in k_*.c, listed in
+ * kernels.def. */
 #include "kernel.h"
 
 #include <stdio.h>
@@ -38,15 +39,17 @@ static void describe(strata_context *ctx, int index, strata_device_info *out)
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, a->properties.deviceName);
     snprintf(out->type, sizeof out->type, "%s", type_name(a->properties.deviceType));
     const uint8_t *u = a->id.deviceUUID;
-    snprintf(out->uuid, sizeof out->uuid, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
-             u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+    snprintf(out->uuid, sizeof out->uuid,
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2], u[3],
+             u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
     for (uint32_t i = 0; i < a->memory.memoryHeapCount; i++)
-        if ((a->memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && a->memory.memoryHeaps[i].size > out->memory)
+        if ((a->memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) &&
+            a->memory.memoryHeaps[i].size > out->memory)
             out->memory = a->memory.memoryHeaps[i].size;
 }
 
-static strata_status open_device(strata_context *ctx, int index, const strata_device_options *options, strata_device **out,
-                                 strata_error *err)
+static strata_status open_device(strata_context *ctx, int index, const strata_device_options *options,
+                                 strata_device **out, strata_error *err)
 {
     vk_instance *v = vk_instance_of(ctx);
     if (!v)
@@ -59,7 +62,7 @@ static strata_status alloc_buffer(strata_device *dev, size_t bytes, strata_buffe
     strata_buffer *b = calloc(1, sizeof *b);
     if (!b)
         return strata_fail(err, STRATA_NOMEM, "vulkan: no memory for a buffer");
-    b->device            = dev;
+    b->device = dev;
     strata_status status = vk_alloc(dev, bytes, &b->slice, err);
     if (status == STRATA_OK)
         *out = b;

@@ -1,6 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// binary.comp: act(x + y), act(x - y), act(x * y) with broadcasting: a step of 0 repeats an operand. ORDER k_elementwise.c
+// binary.comp: act(x + y), act(x - y), act(x * y) with broadcasting: a step of 0 repeats an
+// operand. ORDER k_elementwise.c
 #include "common.glsl"
 
 layout(local_size_x = 256) in;

@@ -9,8 +9,8 @@ uint flat_group()
 #define FLAT_ID (flat_group() * gl_WorkGroupSize.x + gl_LocalInvocationID.x)
 
 // ORDER strata_act
-const uint ACT_NONE = 0, ACT_RELU = 1, ACT_RELU6 = 2, ACT_HSWISH = 3, ACT_HSIGMOID = 4, ACT_SIGMOID = 5, ACT_SILU = 6,
-           ACT_GELU = 7;
+const uint ACT_NONE = 0, ACT_RELU = 1, ACT_RELU6 = 2, ACT_HSWISH = 3, ACT_HSIGMOID = 4, ACT_SIGMOID = 5,
+           ACT_SILU = 6, ACT_GELU = 7;
 
 // Below exp(-80) nothing is left beside 1, and above it exp would overflow.
 #define SIGMOID(x) (1.0 / (1.0 + exp(min(-(x), 80.0))))

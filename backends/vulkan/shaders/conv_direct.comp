@@ -1,6 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// conv_direct.comp: any convolution, a pixel and four or eight channels in each invocation, without shared memory.
+// conv_direct.comp: any convolution, a pixel and four or eight channels in each invocation, without
+// shared memory.
 #include "common.glsl"
 #include "conv.glsl"
 

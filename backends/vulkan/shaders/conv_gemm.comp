@@ -4,7 +4,7 @@
 #include "common.glsl"
 #include "conv.glsl"
 
-layout(constant_id = 3) const bool SPLIT        = false; // partial sums, without bias, residual and activation
+layout(constant_id = 3) const bool SPLIT        = false; // partial sums only
 layout(constant_id = 4) const bool POINTWISE    = false; // 1x1, stride 1: pixel p needs pixel p only
 layout(constant_id = 5) const uint PIXELS       = 64;    // of the tile; PIXELS and CHANNELS: powers of two
 layout(constant_id = 6) const uint CHANNELS     = 64;
@@ -57,11 +57,13 @@ void main()
     for (uint k0 = begin; k0 < end; k0 += DEPTH) {
         for (uint i = t; i < PIXELS * DEPTH; i += threads) { // neighbours along k, as x lies
             uint k = i % DEPTH, local = i / DEPTH, pixel = first_pixel + local;
-            xs[k * X_PITCH + local] = k0 + k < end && pixel < p.pixels ? x_at(pixel, local, k0 + k, group) : 0.0;
+            bool present = k0 + k < end && pixel < p.pixels;
+            xs[k * X_PITCH + local] = present ? x_at(pixel, local, k0 + k, group) : 0.0;
         }
-        for (uint i = t; i < CHANNELS * DEPTH; i += threads) { // neighbours along the channels, as weights lie
+        for (uint i = t; i < CHANNELS * DEPTH; i += threads) { // ... along channels, as weights lie
             uint local = i % CHANNELS, k = i / CHANNELS, channel = first_channel + local;
-            ws[i] = k0 + k < end && channel < p.pitch ? weight[(group * p.k + k0 + k) * p.pitch + channel] : 0.0;
+            bool present = k0 + k < end && channel < p.pitch;
+            ws[i] = present ? weight[(group * p.k + k0 + k) * p.pitch + channel] : 0.0;
         }
         barrier();
         for (uint k = 0; k < DEPTH; k++) {

@@ -1,6 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// gather.comp: the result in the order in which it lies, each element from its place in the operand; zero outside. ORDER k_shape.c
+// gather.comp: the result in the order in which it lies, each element from its place in the
+// operand; zero outside. ORDER k_shape.c
 #include "common.glsl"
 
 layout(local_size_x = 256) in;

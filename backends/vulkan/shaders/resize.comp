@@ -11,8 +11,8 @@ layout(push_constant) uniform Push {
 layout(binding = 0) readonly buffer X { float x[]; };
 layout(binding = 1) writeonly buffer Y { float y[]; };
 
-// Place i of a result of `size` on `extent` elements: the element before it, and how far behind that it lies. In whole numbers
-// but for the last division: a place is a fraction with a known denominator.
+// Place i of a result of `size` on `extent` elements: the element before it, and how far behind that it
+// lies. In whole numbers but for the last division: a place is a fraction with a known denominator.
 uint place(uint i, uint extent, uint size, out float rest)
 {
     uint above = MODE == 1 ? (2 * i + 1) * extent : i * (extent - 1);

@@ -1,7 +1,8 @@
 // rows.glsl: shaders that reduce rows. A row is `size` floats that lie `inner` apart; row r begins at
 // (r / inner) * size * inner + r % inner. LANES invocations share a row, each takes every LANES-th element.
 //
-// Invocations that are neighbours read neighbouring floats: the lanes of a row where those lie side by side, else the rows.
+// Invocations that are neighbours read neighbouring floats: the lanes of a row where those lie side by side,
+// else the rows.
 // Every invocation of a workgroup goes through every barrier; those without a row have none of it.
 
 layout(local_size_x = 256) in;

@@ -72,13 +72,44 @@ static strata_status add(strata_registry *r, const char *kind, const void *def, 
 strata_status strata_context_create_empty(strata_context **out, strata_error *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out ? STRATA_OK : strata_fail(err, STRATA_NOMEM, "no memory for a context");
+    if (!*out)
+        return strata_fail(err, STRATA_NOMEM, "no memory for a context");
+    pthread_mutex_init(&(*out)->lock, NULL); /* of the default kind: cannot fail */
+    return STRATA_OK;
+}
+
+void *strata_context_keep(strata_context *ctx, const void *key, void *(*make)(void *arg), void *arg,
+                          void (*destroy)(void *kept))
+{
+    pthread_mutex_lock(&ctx->lock);
+    strata_kept *k = ctx->kept;
+    while (k && k->key != key)
+        k = k->before;
+    if (!k && (k = malloc(sizeof *k))) {
+        *k = (strata_kept){ ctx->kept, key, make(arg), destroy };
+        if (k->object) {
+            ctx->kept = k;
+        } else {
+            free(k);
+            k = NULL;
+        }
+    }
+    void *object = k ? k->object : NULL;
+    pthread_mutex_unlock(&ctx->lock);
+    return object;
 }
 
 void strata_context_destroy(strata_context *ctx)
 {
     if (!ctx)
         return;
+    while (ctx->kept) {
+        strata_kept *k = ctx->kept;
+        ctx->kept      = k->before;
+        k->destroy(k->object);
+        free(k);
+    }
+    pthread_mutex_destroy(&ctx->lock);
     free(ctx->ops.def);
     free(ctx->passes.def);
     free(ctx->models.def);

@@ -4,6 +4,8 @@
 
 #include <strata/extend.h>
 
+#include <pthread.h>
+
 typedef struct strata_registry { /* definitions that begin with a name, sorted by it */
     const void **def;
     int          count, capacity;
@@ -21,6 +23,13 @@ typedef struct strata_loaded_plugin {
     strata_plugin_info  info;
 } strata_loaded_plugin;
 
+typedef struct strata_kept { /* see strata_context_keep */
+    struct strata_kept *before;
+    const void         *key;
+    void               *object;
+    void              (*destroy)(void *object);
+} strata_kept;
+
 struct strata_context {
     strata_registry      ops, passes, models, backends;
     strata_extra_kernel *kernels; /* registered by users, in order */
@@ -29,6 +38,8 @@ struct strata_context {
     int                   plugin_count;
     strata_log_fn        log;
     void                *log_user;
+    pthread_mutex_t      lock; /* over kept */
+    strata_kept         *kept; /* the latest first */
 };
 
 /* A context that knows nothing yet. */

@@ -35,6 +35,7 @@ static int allowed_processors(void)
 typedef struct search {
     const char        *backend, *wanted; /* wanted: index, name or UUID; NULL: the first usable one */
     bool               any_backend;      /* "auto" */
+    bool               own_memory;       /* the backend's devices are not the processor itself */
     int                best_rank, matches;
     strata_device_info best;
     char               list[1024];
@@ -62,16 +63,25 @@ static bool matches(const search *s, const strata_device_info *info)
     return strcasecmp(s->wanted, info->uuid) == 0 || strcasestr(info->name, s->wanted);
 }
 
+/* A processor behind the interface of a GPU: right, and slow. Only for those who ask for it by name. */
+static bool is_imitation(const search *s, const strata_device_info *info)
+{
+    return s->own_memory && strcmp(info->type, "cpu") == 0;
+}
+
 static void consider(void *user, const strata_device_info *info)
 {
     search *s = user;
     if (s->any_backend ? strcmp(info->backend, "cpu") == 0 || rank_of(info) < 2 : strcmp(info->backend, s->backend) != 0)
         return;
+    const char *note = *info->unusable       ? ", unusable: "
+                       : is_imitation(s, info) ? ", a processor and no GPU: used only when named by index, name or UUID"
+                                               : "";
     if (s->used < sizeof s->list)
-        s->used += (size_t)snprintf(s->list + s->used, sizeof s->list - s->used, "%s%s:%d %s%s%s", s->used ? "; " : "",
-                                    info->backend, info->index, info->name, *info->unusable ? ", unusable: " : "",
+        s->used += (size_t)snprintf(s->list + s->used, sizeof s->list - s->used, "%s%s:%d %s%s%s",
+                                    s->used ? "; " : "", info->backend, info->index, info->name, note,
                                     info->unusable);
-    if (!matches(s, info) || (!s->wanted && *info->unusable))
+    if (!matches(s, info) || (!s->wanted && (*info->unusable || is_imitation(s, info))))
         return;
     int rank = rank_of(info);
     s->matches++;
@@ -100,7 +110,8 @@ static strata_status select_device(strata_context *ctx, const char *text, strata
         *out = s.best;
         return STRATA_OK;
     }
-    if (!strata_registry_find(&ctx->backends, backend)) {
+    const strata_backend_def *def = strata_registry_find(&ctx->backends, backend);
+    if (!def) {
         char   list[256];
         size_t used = 0;
         for (int i = 0; i < ctx->backends.count && used < sizeof list; i++)
@@ -108,6 +119,7 @@ static strata_status select_device(strata_context *ctx, const char *text, strata
                                      *(const char *const *)ctx->backends.def[i]);
         return strata_fail(err, STRATA_DEVICE, "this build has no backend '%s'; it has: %s. Try --device cpu", backend, list);
     }
+    s.own_memory = !def->host_memory;
     strata_list_devices(ctx, consider, &s);
     if (s.matches == 0)
         return strata_fail(err, STRATA_DEVICE, "no device fits '%s'. There is: %s", text, s.used ? s.list : "none");

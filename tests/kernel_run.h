@@ -5,28 +5,9 @@
 #ifndef STRATA_TESTS_KERNEL_RUN_H
 #define STRATA_TESTS_KERNEL_RUN_H
 
-#include "ops_harness.h"
+#include "placed_node.h"
 
 #include "../backends/cpu/cpu.h"
-
-/* Copies row-major src to the layout of d, or back. */
-static inline void turn_layout(const strata_tensor_desc *d, bool back, const float *src, float *dst)
-{
-    int64_t count = strata_count(d);
-    if (d->rank != 4 || d->layout == STRATA_NCHW) {
-        memcpy(dst, src, (size_t)count * sizeof *dst);
-        return;
-    }
-    const int64_t C = d->dim[1], H = d->dim[2], W = d->dim[3];
-    for (int64_t i = 0; i < count; i++) {
-        int64_t w = i % W, h = i / W % H, c = i / W / H % C, n = i / W / H / C;
-        int64_t at = ((n * H + h) * W + w) * C + c;
-        if (back)
-            dst[i] = src[at];
-        else
-            dst[at] = src[i];
-    }
-}
 
 static inline float *nan_floats(int64_t count)
 {
@@ -35,26 +16,6 @@ static inline float *nan_floats(int64_t count)
     assert_non_null(p);
     memset(p, 0xff, bytes);
     return p;
-}
-
-/* A copy of r's node whose values lie in `layout`; constants stay as they are. */
-typedef struct placed_node {
-    strata_node n, in[STRATA_MAX_OPERANDS];
-} placed_node;
-
-static inline void place(placed_node *p, const op_run *r, strata_layout layout)
-{
-    p->n = r->n;
-    if (p->n.desc.rank == 4)
-        p->n.desc.layout = layout;
-    for (int k = 0; k < r->count; k++) {
-        if (r->n.in[k] == NULL)
-            continue;
-        p->in[k]   = *r->n.in[k];
-        p->n.in[k] = &p->in[k];
-        if (p->in[k].desc.rank == 4 && !strata_node_is_constant(&p->in[k]))
-            p->in[k].desc.layout = layout;
-    }
 }
 
 /* Runs p's node by kernel k and returns its result in row-major order. */

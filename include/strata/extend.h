@@ -304,6 +304,12 @@ struct strata_backend_def {
     void          (*discard)(strata_device *dev, void *recording);
 };
 
+/* What a backend keeps for the life of a context, for lack of globals: a driver's instance, opened devices. The
+ * first call with `key` has make(arg) create it, later ones give the same pointer; NULL when make returned that.
+ * `destroy` is called with the context, in the reverse order of making. From any thread; make must not call this. */
+STRATA_API void *strata_context_keep(strata_context *ctx, const void *key, void *(*make)(void *arg), void *arg,
+                                     void (*destroy)(void *kept));
+
 /* ---- Registration: before the first graph, on one thread. Definitions are not copied. ----------- */
 /* INVALID when a definition is incomplete or its name is taken. */
 

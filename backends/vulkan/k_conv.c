@@ -1,0 +1,199 @@
+/* k_conv.c: conv2d and dense: packing weights, choosing between the direct kernel, depthwise and the implicit
+ * product. */
+#include "conv.h"
+
+#include <stdlib.h>
+
+/* ---- Geometry ------------------------------------------------------------------------------------ */
+
+vk_conv vk_conv_of(const strata_node *n)
+{
+    const strata_tensor_desc *x = &n->in[CONV_X]->desc, *w = &n->in[CONV_WEIGHT]->desc, *y = &n->desc;
+    const bool                maps = y->rank == 4;
+    vk_conv                   c = { .h = maps ? (uint32_t)x->dim[2] : 1,
+                                    .w = maps ? (uint32_t)x->dim[3] : 1,
+                                    .c = (uint32_t)x->dim[1],
+                                    .oh = maps ? (uint32_t)y->dim[2] : 1,
+                                    .ow = maps ? (uint32_t)y->dim[3] : 1,
+                                    .o = (uint32_t)y->dim[1],
+                                    .kh = 1,
+                                    .kw = 1,
+                                    .stride = { 1, 1 },
+                                    .dilation = { 1, 1 },
+                                    .groups = 1 };
+    if (n->op == &strata_op_conv2d) {
+        const strata_conv2d_attrs *a = n->attrs;
+        c.kh = (uint32_t)w->dim[2], c.kw = (uint32_t)w->dim[3];
+        c.top = a->pad[0], c.left = a->pad[1];
+        c.groups = (uint32_t)a->groups;
+        for (int i = 0; i < 2; i++)
+            c.stride[i] = (uint32_t)a->stride[i], c.dilation[i] = (uint32_t)a->dilation[i];
+    }
+    c.pixels = (uint32_t)y->dim[0] * c.oh * c.ow;
+    c.cg = c.c / c.groups;
+    c.og = c.o / c.groups;
+    c.pitch = c.og <= 4 ? 4 : (c.og + 7) / 8 * 8;
+    c.k = c.share = c.kh * c.kw * c.cg;
+    return c;
+}
+
+strata_act vk_conv_act(const strata_node *n)
+{
+    return (strata_act)(n->op == &strata_op_conv2d ? ((const strata_conv2d_attrs *)n->attrs)->act
+                                                   : ((const strata_dense_attrs *)n->attrs)->act);
+}
+
+bool vk_conv_is_depthwise(const vk_conv *c)
+{
+    return c->cg == 1 && c->og == 1 && c->groups > 1;
+}
+
+bool vk_conv_accepts(const strata_node *n)
+{
+    if (!vk_fits(n) || vk_has_constant(n, CONV_X) || !vk_has_constant(n, CONV_WEIGHT) ||
+        (n->in[CONV_BIAS] && !vk_has_constant(n, CONV_BIAS)))
+        return false;
+    return (uint64_t)vk_conv_of(n).k * vk_conv_of(n).pitch * vk_conv_of(n).groups <= 1u << 30;
+}
+
+/* ---- Weights ------------------------------------------------------------------------------------- */
+
+static strata_status upload_vectors(strata_step *s, strata_error *err)
+{
+    for (int k = CONV_BIAS; k <= CONV_RESIDUAL; k++)
+        if (vk_has_constant(s->node, k)) {
+            const strata_tensor_desc *x = &s->node->in[k]->desc;
+            STRATA_TRY(vk_upload(s, k, vk_constant(s, k), (size_t)strata_count(x), err));
+        }
+    return STRATA_OK;
+}
+
+/* weight[o][ci][kh][kw] to [group][kh][kw][ci][pitch]. */
+static strata_status upload_packed(strata_step *s, const vk_conv *c, strata_error *err)
+{
+    const size_t   count = (size_t)c->groups * c->k * c->pitch;
+    const uint32_t taps = c->kh * c->kw;
+    const float   *w = vk_constant(s, CONV_WEIGHT);
+    float         *packed = calloc(count, sizeof *packed);
+    if (!packed)
+        return strata_fail(err, STRATA_NOMEM, "no memory to pack weights");
+    for (uint32_t o = 0; o < c->o; o++)
+        for (uint32_t ci = 0; ci < c->cg; ci++)
+            for (uint32_t t = 0; t < taps; t++)
+                packed[((size_t)(o / c->og) * c->k + t * c->cg + ci) * c->pitch + o % c->og] = *w++;
+    strata_status status = vk_upload(s, CONV_WEIGHT, packed, count, err);
+    free(packed);
+    return status;
+}
+
+/* weight[channel][1][kh][kw] to [kh][kw][channel]. */
+static strata_status upload_depthwise(strata_step *s, const vk_conv *c, strata_error *err)
+{
+    const uint32_t taps = c->kh * c->kw;
+    const float   *w = vk_constant(s, CONV_WEIGHT);
+    float         *packed = malloc((size_t)taps * c->c * sizeof *packed);
+    if (!packed)
+        return strata_fail(err, STRATA_NOMEM, "no memory to pack weights");
+    for (uint32_t i = 0; i < c->c; i++)
+        for (uint32_t t = 0; t < taps; t++)
+            packed[(size_t)t * c->c + i] = *w++;
+    strata_status status = vk_upload(s, CONV_WEIGHT, packed, (size_t)taps * c->c, err);
+    free(packed);
+    return status;
+}
+
+/* ---- Kernels ------------------------------------------------------------------------------------- */
+
+void vk_conv_bind(vk_dispatch *d, const strata_step *s, const strata_frame *f)
+{
+    const strata_node *n = s->node;
+    for (int k = CONV_X; k <= CONV_RESIDUAL; k++)
+        if (n->in[k])
+            vk_read_operand(d, s, f, k);
+        else
+            vk_unused(d);
+    vk_spec(d, vk_conv_act(n));
+    vk_spec(d, n->in[CONV_BIAS] != NULL);
+    vk_spec(d, n->in[CONV_RESIDUAL] != NULL);
+}
+
+static strata_status emit_direct(const strata_step *s, const strata_frame *f, const vk_conv *c,
+                                 strata_error *err)
+{
+    const uint32_t vectors = c->pitch > 4 ? 2 : 1; /* of four channels in one invocation */
+    vk_dispatch    d = vk_shader_dispatch(&vk_shader_conv_direct);
+    vk_conv_bind(&d, s, f);
+    vk_write_result(&d, f);
+    vk_spec(&d, vectors);
+    vk_push(&d, c, sizeof *c);
+    vk_cover(&d, (uint64_t)c->pixels * c->groups * (c->pitch / (4 * vectors)));
+    return vk_emit(f->stream, &d, err);
+}
+
+static strata_status prepare(strata_step *s, strata_error *err)
+{
+    const vk_conv c = vk_conv_of(s->node);
+    vk_gemm       g;
+    if (vk_gemm_plan(s->device, &c, &g))
+        s->workspace = vk_gemm_workspace(&c, &g);
+    STRATA_TRY(upload_packed(s, &c, err));
+    return upload_vectors(s, err);
+}
+
+static strata_status emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    const vk_conv c = vk_conv_of(s->node);
+    vk_gemm       g;
+    return vk_gemm_plan(s->device, &c, &g) ? vk_gemm_emit(s, f, &c, &g, err) : emit_direct(s, f, &c, err);
+}
+
+static bool accepts_depthwise(const strata_node *n)
+{
+    if (!vk_conv_accepts(n))
+        return false;
+    vk_conv c = vk_conv_of(n);
+    return vk_conv_is_depthwise(&c);
+}
+
+static strata_status prepare_depthwise(strata_step *s, strata_error *err)
+{
+    const vk_conv c = vk_conv_of(s->node);
+    STRATA_TRY(upload_depthwise(s, &c, err));
+    return upload_vectors(s, err);
+}
+
+static strata_status emit_depthwise(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    const vk_conv c = vk_conv_of(s->node);
+    const bool    four = c.c % 4 == 0; /* channels at once */
+    vk_dispatch   d = vk_shader_dispatch(four ? &vk_shader_conv_depthwise4 : &vk_shader_conv_depthwise);
+    vk_conv_bind(&d, s, f);
+    vk_write_result(&d, f);
+    vk_push(&d, &c, sizeof c);
+    vk_cover(&d, (uint64_t)c.pixels * (four ? c.c / 4 : c.c));
+    return vk_emit(f->stream, &d, err);
+}
+
+const strata_kernel_def vk_kernel_conv2d = { .name = "conv2d.product",
+                                             .op = &strata_op_conv2d,
+                                             .layouts = VK_NHWC,
+                                             .accepts = vk_conv_accepts,
+                                             .prepare = prepare,
+                                             .release = vk_release,
+                                             .emit = emit };
+
+const strata_kernel_def vk_kernel_conv2d_depthwise = { .name = "conv2d.depthwise",
+                                                       .op = &strata_op_conv2d,
+                                                       .layouts = VK_NHWC,
+                                                       .accepts = accepts_depthwise,
+                                                       .prepare = prepare_depthwise,
+                                                       .release = vk_release,
+                                                       .emit = emit_depthwise };
+
+const strata_kernel_def vk_kernel_dense = { .name = "dense.product",
+                                            .op = &strata_op_dense,
+                                            .layouts = VK_NHWC,
+                                            .accepts = vk_conv_accepts,
+                                            .prepare = prepare,
+                                            .release = vk_release,
+                                            .emit = emit };

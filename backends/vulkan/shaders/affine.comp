@@ -1,0 +1,22 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// affine.comp: scale x + shift by channel; the scale may differ by image.
+#include "common.glsl"
+
+layout(local_size_x = 256) in;
+layout(push_constant) uniform Push {
+    uint count, image, channels, inner, scale_pitch;
+} p;
+layout(binding = 0) readonly buffer X { float x[]; };
+layout(binding = 1) readonly buffer Scale { float scale[]; };
+layout(binding = 2) readonly buffer Shift { float shift[]; };
+layout(binding = 3) writeonly buffer Y { float y[]; };
+
+void main()
+{
+    uint i = FLAT_ID;
+    if (i >= p.count)
+        return;
+    uint c = i / p.inner % p.channels;
+    y[i]   = scale[i / p.image * p.scale_pitch + c] * x[i] + shift[c];
+}

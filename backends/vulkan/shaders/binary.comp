@@ -1,0 +1,32 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// binary.comp: act(x + y), act(x - y), act(x * y) with broadcasting: a step of 0 repeats an
+// operand. ORDER k_elementwise.c
+#include "common.glsl"
+
+layout(local_size_x = 256) in;
+layout(constant_id = 0) const uint FORM = 0;
+layout(constant_id = 1) const uint ACT  = 0;
+layout(constant_id = 2) const int  RANK = 1;
+layout(push_constant) uniform Push {
+    uint count, dim[6], x_step[6], y_step[6];
+} p;
+layout(binding = 0) readonly buffer X { float x[]; };
+layout(binding = 1) readonly buffer Y { float y[]; };
+layout(binding = 2) writeonly buffer Z { float z[]; };
+
+void main()
+{
+    uint i = FLAT_ID, rest = i, xi = 0, yi = 0;
+    if (i >= p.count)
+        return;
+    for (int d = RANK - 1; d >= 0; d--) {
+        uint at = d > 0 ? rest % p.dim[d] : rest;
+        if (d > 0)
+            rest /= p.dim[d];
+        xi += at * p.x_step[d];
+        yi += at * p.y_step[d];
+    }
+    float a = x[xi], b = y[yi];
+    z[i] = activate(ACT, FORM == 0 ? a + b : FORM == 1 ? a - b : a * b);
+}

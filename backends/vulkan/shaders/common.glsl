@@ -1,0 +1,34 @@
+// common.glsl: what all shaders share.
+
+// Workgroups along x, continued in y where drivers end.
+uint flat_group()
+{
+    return gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+}
+
+#define FLAT_ID (flat_group() * gl_WorkGroupSize.x + gl_LocalInvocationID.x)
+
+// ORDER strata_act
+const uint ACT_NONE = 0, ACT_RELU = 1, ACT_RELU6 = 2, ACT_HSWISH = 3, ACT_HSIGMOID = 4, ACT_SIGMOID = 5,
+           ACT_SILU = 6, ACT_GELU = 7;
+
+// Below exp(-80) nothing is left beside 1, and above it exp would overflow.
+#define SIGMOID(x) (1.0 / (1.0 + exp(min(-(x), 80.0))))
+
+// For float and vec4. gelu: 1 + tanh(u) = 2 sigmoid(2u), without the cancellation of the left side.
+#define DEFINE_ACTIVATE(T)                                                                          \
+    T activate(uint act, T x)                                                                       \
+    {                                                                                               \
+        switch (act) {                                                                              \
+        case ACT_RELU: return max(x, T(0.0));                                                       \
+        case ACT_RELU6: return clamp(x, T(0.0), T(6.0));                                            \
+        case ACT_HSWISH: return x * (clamp(x + 3.0, T(0.0), T(6.0)) / 6.0);                         \
+        case ACT_HSIGMOID: return clamp(x + 3.0, T(0.0), T(6.0)) / 6.0;                             \
+        case ACT_SIGMOID: return SIGMOID(x);                                                        \
+        case ACT_SILU: return x * SIGMOID(x);                                                       \
+        case ACT_GELU: return x * SIGMOID(1.5957691216057308 * (x + 0.044715 * x * x * x));         \
+        default: return x;                                                                          \
+        }                                                                                           \
+    }
+DEFINE_ACTIVATE(float)
+DEFINE_ACTIVATE(vec4)

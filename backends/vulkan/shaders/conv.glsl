@@ -1,0 +1,18 @@
+// conv.glsl: what the shaders of convolutions are told. ORDER vk_conv, vk_conv_bind
+
+layout(constant_id = 0) const uint ACT          = 0;
+layout(constant_id = 1) const bool HAS_BIAS     = false;
+layout(constant_id = 2) const bool HAS_RESIDUAL = false;
+
+layout(push_constant) uniform Push {
+    uint pixels, h, w, c, oh, ow, o, kh, kw, stride_y, stride_x;
+    int  top, left;
+    uint dilation_y, dilation_x, groups, cg, og, pitch, k, share;
+} p;
+
+// Image, and top left corner of the window, of a pixel of the result.
+ivec3 window_of(uint pixel)
+{
+    uint image = pixel / (p.oh * p.ow), rest = pixel % (p.oh * p.ow);
+    return ivec3(image, int(rest / p.ow * p.stride_y) - p.top, int(rest % p.ow * p.stride_x) - p.left);
+}

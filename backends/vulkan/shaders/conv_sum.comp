@@ -1,0 +1,31 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// conv_sum.comp: adds up the partial sums of conv_gemm.comp, then bias, residual and activation.
+#include "common.glsl"
+
+layout(local_size_x = 256) in;
+layout(constant_id = 0) const uint ACT          = 0;
+layout(constant_id = 1) const bool HAS_BIAS     = false;
+layout(constant_id = 2) const bool HAS_RESIDUAL = false;
+layout(push_constant) uniform Push {
+    uint count, channels, splits;
+} p;
+layout(binding = 0) readonly buffer Partial { float partial[]; };
+layout(binding = 1) readonly buffer Bias { float bias[]; };
+layout(binding = 2) readonly buffer Residual { float residual[]; };
+layout(binding = 3) writeonly buffer Y { float y[]; };
+
+void main()
+{
+    uint i = FLAT_ID;
+    if (i >= p.count)
+        return;
+    float v = 0.0;
+    for (uint s = 0; s < p.splits; s++)
+        v += partial[s * p.count + i];
+    if (HAS_BIAS)
+        v += bias[i % p.channels];
+    if (HAS_RESIDUAL)
+        v += residual[i];
+    y[i] = activate(ACT, v);
+}

@@ -1,0 +1,170 @@
+/* transfer.c: bytes between the host and the device.
+ *
+ * Where the device's memory is mapped that is a copy. Elsewhere bytes pass through a ring of staging slots,
+ * each with a command buffer of its own. Writes do not wait: a slot is used again once the timeline has
+ * passed its copy, and work that is submitted later finds the bytes in place, for the queue keeps the order
+ * and the recorded work begins with a barrier behind transfers. Reads keep two copies under way and wait for
+ * each.
+ */
+#include "device.h"
+
+#include <string.h>
+
+static const VkDeviceSize SLOT = 4 << 20;
+
+static strata_status prepare_ring(strata_device *dev, strata_error *err)
+{
+    if (!dev->staging_pool)
+        STRATA_TRY(vk_create_command_pool(dev, &dev->staging_pool, err));
+    for (int i = 0; i < VK_STAGING_SLOTS; i++) {
+        vk_staging_slot *s = &dev->staging[i];
+        if (!s->slice.block)
+            STRATA_TRY(vk_alloc_host(dev, SLOT, &s->slice, err));
+        if (!s->commands)
+            STRATA_TRY(vk_allocate_commands(dev, dev->staging_pool, &s->commands, 1, err));
+    }
+    return STRATA_OK;
+}
+
+/* The next slot of the ring, once it is free; whatever became of its commands the last time. */
+static strata_status claim(strata_device *dev, vk_staging_slot **out, strata_error *err)
+{
+    STRATA_TRY(prepare_ring(dev, err));
+    vk_staging_slot *s = &dev->staging[dev->next_slot];
+    dev->next_slot = (dev->next_slot + 1) % VK_STAGING_SLOTS;
+    STRATA_TRY(vk_wait(dev, s->busy_until, err));
+    VkResult r = dev->fn.ResetCommandBuffer(s->commands, 0);
+    if (r != VK_SUCCESS)
+        return vk_fail(err, r, "vulkan: a command buffer cannot be reset");
+    *out = s;
+    return STRATA_OK;
+}
+
+static void barrier(strata_device *dev, VkCommandBuffer commands, VkPipelineStageFlags from,
+                    VkAccessFlags written, VkPipelineStageFlags to, VkAccessFlags used)
+{
+    VkMemoryBarrier memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                               .srcAccessMask = written,
+                               .dstAccessMask = used };
+    dev->fn.CmdPipelineBarrier(commands, from, to, 0, 1, &memory, 0, NULL, 0, NULL);
+}
+
+/* Submits a copy of n bytes between the slot and the device. */
+static strata_status copy(strata_device *dev, vk_staging_slot *s, const vk_slice *device, VkDeviceSize at,
+                          VkDeviceSize n, bool to_device, strata_error *err)
+{
+    STRATA_TRY(vk_begin_commands(dev, s->commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, err));
+    const VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                               transfer = VK_PIPELINE_STAGE_TRANSFER_BIT;
+    VkBufferCopy region = { .srcOffset = to_device ? s->slice.offset : device->offset + at,
+                            .dstOffset = to_device ? device->offset + at : s->slice.offset,
+                            .size = n };
+    barrier(dev, s->commands, compute | transfer, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+            transfer, VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
+    dev->fn.CmdCopyBuffer(s->commands, to_device ? s->slice.buffer : device->buffer,
+                          to_device ? device->buffer : s->slice.buffer, 1, &region);
+    if (!to_device)
+        barrier(dev, s->commands, transfer, VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_HOST_BIT,
+                VK_ACCESS_HOST_READ_BIT);
+    STRATA_TRY(vk_end_commands(dev, s->commands, err));
+    return vk_submit(dev, &s->commands, 1, &s->busy_until, err);
+}
+
+static strata_status write_staged(strata_device *dev, const vk_slice *to, VkDeviceSize at, const char *src,
+                                  size_t n, strata_error *err)
+{
+    for (size_t done = 0; done < n;) {
+        size_t           chunk = n - done < SLOT ? n - done : SLOT;
+        vk_staging_slot *s;
+        STRATA_TRY(claim(dev, &s, err));
+        memcpy(s->slice.host, src + done, chunk);
+        STRATA_TRY(copy(dev, s, to, at + done, chunk, true, err));
+        done += chunk;
+    }
+    return STRATA_OK;
+}
+
+static strata_status read_staged(strata_device *dev, const vk_slice *from, VkDeviceSize at, char *dst,
+                                 size_t n, strata_error *err)
+{
+    vk_staging_slot *slot[2];
+    size_t           chunks = (n + SLOT - 1) / SLOT;
+    for (size_t i = 0; i < chunks + 1; i++) { /* chunk i is on its way while i - 1 is taken out */
+        if (i < chunks) {
+            size_t chunk = i + 1 < chunks ? SLOT : n - i * SLOT;
+            STRATA_TRY(claim(dev, &slot[i % 2], err));
+            STRATA_TRY(copy(dev, slot[i % 2], from, at + i * SLOT, chunk, false, err));
+        }
+        if (i > 0) {
+            size_t chunk = i < chunks ? SLOT : n - (i - 1) * SLOT;
+            STRATA_TRY(vk_wait(dev, slot[(i - 1) % 2]->busy_until, err));
+            memcpy(dst + (i - 1) * SLOT, slot[(i - 1) % 2]->slice.host, chunk);
+        }
+    }
+    return STRATA_OK;
+}
+
+static strata_status check(const vk_slice *s, VkDeviceSize at, size_t n, strata_error *err)
+{
+    if (at <= s->size && n <= s->size - at)
+        return STRATA_OK;
+    return strata_fail(err, STRATA_INVALID, "vulkan: %zu bytes at %llu are not inside a buffer of %llu", n,
+                       (unsigned long long)at, (unsigned long long)s->size);
+}
+
+strata_status vk_write(strata_device *dev, const vk_slice *to, VkDeviceSize at, const void *src, size_t n,
+                       strata_error *err)
+{
+    STRATA_TRY(check(to, at, n, err));
+    if (to->host) {
+        memcpy((char *)to->host + at, src, n);
+        return STRATA_OK;
+    }
+    pthread_mutex_lock(&dev->staging_lock);
+    strata_status status = write_staged(dev, to, at, src, n, err);
+    pthread_mutex_unlock(&dev->staging_lock);
+    return status;
+}
+
+strata_status vk_read(strata_device *dev, const vk_slice *from, VkDeviceSize at, void *dst, size_t n,
+                      strata_error *err)
+{
+    STRATA_TRY(check(from, at, n, err));
+    if (from->host) {
+        memcpy(dst, (const char *)from->host + at, n);
+        return STRATA_OK;
+    }
+    pthread_mutex_lock(&dev->staging_lock);
+    strata_status status = read_staged(dev, from, at, dst, n, err);
+    pthread_mutex_unlock(&dev->staging_lock);
+    return status;
+}
+
+strata_status vk_fill(strata_device *dev, const vk_slice *to, uint32_t word, strata_error *err)
+{
+    if (to->host) {
+        memset(to->host, (int)(word & 0xff), to->size);
+        return STRATA_OK;
+    }
+    vk_staging_slot *s;
+    pthread_mutex_lock(&dev->staging_lock);
+    strata_status status = claim(dev, &s, err);
+    if (status == STRATA_OK)
+        status = vk_begin_commands(dev, s->commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, err);
+    if (status == STRATA_OK) {
+        dev->fn.CmdFillBuffer(s->commands, to->buffer, to->offset, to->size, word);
+        status = vk_end_commands(dev, s->commands, err);
+    }
+    if (status == STRATA_OK)
+        status = vk_submit(dev, &s->commands, 1, &s->busy_until, err);
+    pthread_mutex_unlock(&dev->staging_lock);
+    return status;
+}
+
+void vk_transfer_destroy(strata_device *dev)
+{
+    for (int i = 0; i < VK_STAGING_SLOTS; i++)
+        vk_free(dev, &dev->staging[i].slice);
+    if (dev->staging_pool)
+        dev->fn.DestroyCommandPool(dev->handle, dev->staging_pool, NULL);
+}

@@ -8,6 +8,35 @@
 
 #include <pthread.h>
 
+/* ---- Keeping objects with a context (strata_context_keep) ---------------------------------------- */
+
+static int order[4], destroyed;
+
+static void *make_kept(void *arg)
+{
+    return arg;
+}
+
+static void destroy_kept(void *kept)
+{
+    order[destroyed++] = *(int *)kept;
+}
+
+static void kept_objects(void **state)
+{
+    (void)state;
+    int             one = 1, two = 2, other = 3;
+    strata_context *ctx;
+    OK(strata_context_create(&ctx, &err));
+    assert_null(strata_context_keep(ctx, &one, make_kept, NULL, destroy_kept)); /* not made: asked again */
+    assert_ptr_equal(strata_context_keep(ctx, &one, make_kept, &one, destroy_kept), &one);
+    assert_ptr_equal(strata_context_keep(ctx, &one, make_kept, &other, destroy_kept), &one);
+    assert_ptr_equal(strata_context_keep(ctx, &two, make_kept, &two, destroy_kept), &two);
+    strata_context_destroy(ctx);
+    assert_int_equal(destroyed, 2);
+    assert_true(order[0] == 2 && order[1] == 1);
+}
+
 /* ---- Selection ----------------------------------------------------------------------------------- */
 
 static void refuses(strata_context *ctx, const char *device, const char *words)
@@ -429,8 +458,8 @@ static void damaged_cache(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest always[] = { cmocka_unit_test(without_loader), cmocka_unit_test(hazards),
-                                         cmocka_unit_test(cache_files) };
+    const struct CMUnitTest always[] = { cmocka_unit_test(kept_objects), cmocka_unit_test(without_loader),
+                                         cmocka_unit_test(hazards), cmocka_unit_test(cache_files) };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_driver),
         cmocka_unit_test(selection),

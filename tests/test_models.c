@@ -381,7 +381,7 @@ static void build_tiny(strata_builder *b, const void *config, const strata_model
 
 static const strata_model_def tiny = {
     .name = "tiny", .family = "test", .doc = "two convolutions", .build = build_tiny,
-    .input = { .height = 32, .width = 32, .channels = 3 }, .classes = 10, .has_features = true,
+    .input = { .height = 32, .width = 32, .channels = 3, .std = { 1, 1, 1 }, .crop_pct = 1 }, .classes = 10, .has_features = true,
 };
 
 static void create_model_binds_a_checkpoint(void **state)
@@ -427,7 +427,7 @@ static void build_claim(strata_builder *b, const void *config, const strata_mode
 
 #define CLAIM(id, chs, stride)                                                                     \
     { .name = id, .family = "test", .doc = "one convolution", .build = build_claim,                \
-      .config = &(const claim){ chs, stride }, .input = { .height = 64, .width = 64, .channels = 3 }, \
+      .config = &(const claim){ chs, stride }, .input = { .height = 64, .width = 64, .channels = 3, .std = { 1, 1, 1 }, .crop_pct = 1 }, \
       .classes = 1, .has_features = true }
 
 static const strata_model_def truth = CLAIM("truth", 8, 4), lie_of_channels = CLAIM("lie_of_channels", 9, 4),

@@ -226,6 +226,14 @@ STRATA_API strata_status strata_graph_select(strata_graph *g, const char *select
 typedef enum strata_dump_format { STRATA_DUMP_TEXT, STRATA_DUMP_DOT, STRATA_DUMP_JSON } strata_dump_format;
 STRATA_API strata_status strata_graph_print(const strata_graph *g, strata_dump_format format, FILE *to,
                                             strata_error *err);
+/* How b differs from a in structure, by value name, a line each: "- ..." only a has it, "+ ..." only b has it,
+ * "~ %name: ..." op, operands, attributes or type changed; outputs, features and the image record likewise. Numbers of
+ * constants are not compared. No line when they are the same. `out` may be NULL. */
+typedef struct strata_diff {
+    int added, removed, changed;
+} strata_diff;
+STRATA_API strata_status strata_graph_diff(const strata_graph *a, const strata_graph *b, FILE *to, strata_diff *out,
+                                           strata_error *err);
 /* The text form. `file_name` is for messages. */
 STRATA_API strata_status strata_graph_parse(strata_context *ctx, const char *file_name, const char *text,
                                             size_t size, strata_graph **out, strata_error *err);

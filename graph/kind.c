@@ -54,22 +54,44 @@ strata_kind strata_node_kind(const strata_node *n)
     return n->op->flags & STRATA_OP_ELEMENTWISE ? STRATA_KIND_ELEMENTWISE : STRATA_KIND_OTHER;
 }
 
-/* Values without a name of their own are called after their op and counted: "layer1.0.relu.1" is a relu of layer1.0, not
- * something in a module layer1.0.relu. */
-size_t strata_scope_length(const strata_context *ctx, const char *name)
+/* The last component of name[0..length), and where the one before it ends. */
+static const char *leaf_of(const char *name, size_t length, size_t *parent)
 {
-    const char *dot = strrchr(name, '.');
-    char        op[64];
-    if (!dot)
-        return 0;
-    size_t scope = (size_t)(dot - name), begin = scope;
+    size_t begin = length;
     while (begin > 0 && name[begin - 1] != '.')
         begin--;
-    if (dot[1] == 0 || dot[1 + strspn(dot + 1, "0123456789")] != 0 || scope - begin >= sizeof op)
+    *parent = begin > 0 ? begin - 1 : 0;
+    return name + begin;
+}
+
+static bool is_layout(const char *leaf, size_t length)
+{
+    for (int i = 0; strata_layout_names[i]; i++)
+        if (strlen(strata_layout_names[i]) == length && memcmp(strata_layout_names[i], leaf, length) == 0)
+            return true;
+    return false;
+}
+
+static bool is_op(const strata_context *ctx, const char *leaf, size_t length)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)length, leaf);
+    return length < sizeof name && strata_find_op(ctx, name) != NULL;
+}
+
+/* Values without a name of their own are called after their op and counted, and copies after what they copy:
+ * "layer1.0.relu.1.nhwc" is something of layer1.0, not of modules relu and 1. */
+size_t strata_scope_length(const strata_context *ctx, const char *name)
+{
+    size_t      length = strlen(name), scope, outer;
+    const char *leaf   = leaf_of(name, length, &scope);
+    if (scope > 0 && is_layout(leaf, length - (size_t)(leaf - name))) {
+        length = scope;
+        leaf   = leaf_of(name, length, &scope);
+    }
+    size_t digits = strspn(leaf, "0123456789");
+    if (scope == 0 || digits == 0 || leaf + digits != name + length)
         return scope;
-    memcpy(op, name + begin, scope - begin);
-    op[scope - begin] = 0;
-    if (!strata_find_op(ctx, op))
-        return scope;
-    return begin > 0 ? begin - 1 : 0;
+    const char *before = leaf_of(name, scope, &outer);
+    return is_op(ctx, before, scope - (size_t)(before - name)) ? outer : scope;
 }

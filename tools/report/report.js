@@ -95,16 +95,21 @@ class Graph {
     return lane;
   }
 
+  /* Parameters belong to the value that uses them first: a layer and its weights are one leaf. */
+  ownerOf(n) { return isConstant(n) ? (this.users.get(n.name) || [n]).find(u => !isConstant(u)) || n : n; }
+
   /* Modules by scope, each with the sums of what lies in it. */
   modules() {
     const root = { name: "", path: "", modules: new Map(), nodes: [], params: 0, macs: 0, ms: 0, values: 0 };
+    this.params = new Map();
     for (const n of this.dump.nodes) {
-      const trail = [root];
+      const trail = [root], owner = this.ownerOf(n);
       let m = root, path = "";
-      for (const part of n.scope ? n.scope.split(".") : []) {
+      if (isConstant(n)) this.params.set(owner.name, (this.params.get(owner.name) || 0) + elements(n));
+      for (const part of owner.scope ? owner.scope.split(".") : []) {
         path = path ? path + "." + part : part;
         if (!m.modules.has(part))
-          m.modules.set(part, { name: part, path, modules: new Map(), nodes: [], params: 0, macs: 0, ms: 0, values: 0, first: n });
+          m.modules.set(part, { name: part, path, modules: new Map(), nodes: [], params: 0, macs: 0, ms: 0, values: 0, first: owner });
         trail.push(m = m.modules.get(part));
       }
       if (!isConstant(n)) m.nodes.push(n);
@@ -122,7 +127,7 @@ class Graph {
 
 /* ---- Overview ------------------------------------------------------------------------------------------------ */
 
-const built = new Graph(data.built, null);
+const built = new Graph(data.built, data.steps);
 const final = new Graph(data.final, data.steps);
 const live = g => g.rows.filter(n => n.live).length;
 
@@ -208,8 +213,8 @@ function maps() {
 /* ---- Passes -------------------------------------------------------------------------------------------------- */
 
 function passes() {
-  title("passes", "Passes", "The compiler's steps, in order, and what each left of the graph. Values are what has to be " +
-    "computed per image; constants are parameters and what was computed from them. Open a pass to see its lines.");
+  title("passes", "Passes", "The compiler's steps, in order, and what each left of the graph. Values are what is " +
+    "computed; fold_constants turns those that depend on weights alone into constants. Open a pass to see its lines.");
   const most = Math.max(...data.passes.map(p => p.values)), cells = ["pass", "", "values", "", "constants", "MACs", "time", "added", "removed", "changed"];
   const body = h("tbody");
   data.passes.forEach((p, i) => {
@@ -261,7 +266,7 @@ const explorer = (() => {
     search.addEventListener("keydown", e => { if (e.key === "Enter" && shown.length) choose(shown[0]); });
     list.addEventListener("scroll", () => requestAnimationFrame(draw));
     addEventListener("resize", () => requestAnimationFrame(draw));
-    use("final");
+    use("built");
   }
 
   function use(name) {
@@ -303,9 +308,10 @@ const explorer = (() => {
   }
 
   function leaf(n, depth) {
-    return h("button", { class: "branch", role: "treeitem", "data-leaf": n.name, style: `padding-left:${27 + 15 * depth}px`,
+    const params = graph.params.get(n.name);
+    return h("button", { class: "branch", role: "treeitem", "data-leaf": n.name, title: n.op + (params ? `: ${exact(params)} parameters` : ""), style: `padding-left:${27 + 15 * depth}px`,
       on: { click: () => { choose(n); scrollTo(n); } } }, dot(n.kind),
-      h("span", { class: "what" }, n.scope ? n.name.slice(n.scope.length + 1) : n.name), h("span", { class: "sum" }, n.op));
+      h("span", { class: "what" }, n.scope ? n.name.slice(n.scope.length + 1) : n.name), h("span", { class: "sum" }, params ? short(count(params)) : n.op));
   }
 
   /* ---- the rows: only those in sight exist ---- */
@@ -336,7 +342,7 @@ const explorer = (() => {
       h("span", { class: "name", title: n.name }, n.scope && h("span", null, n.scope + "."), n.scope ? n.name.slice(n.scope.length + 1) : n.name),
       mark && h("span", { class: "flag" }, mark), h("span", { class: "shape mono" }, shape(n.shape)),
       h("span", { class: "cost" }, n.macs ? short(count(n.macs)) : ""),
-      data.steps && graph === final && h("span", { class: "heat", title: step ? ms(step.ms) : "" },
+      data.steps && h("span", { class: "heat", title: step ? ms(step.ms) : "" },
         step && h("i", { style: `width:${100 * step.ms / graph.slowest}%` })));
   }
 

@@ -199,22 +199,49 @@ static void write_guarded(writer *w)
         write_image(w);
 }
 
-strata_status strata_image_write_png(const strata_image *img, const char *path, strata_error *err)
+/* `name` is for messages. */
+static strata_status write_png(const strata_image *img, const char *name, FILE *to, strata_error *err)
 {
-    strata_atomic_file *file;
-    STRATA_TRY(strata_atomic_open(path, &file, err));
-    writer w = { .trap.err = err, .img = img, .to = strata_atomic_stream(file) };
+    writer w = { .trap.err = err, .img = img, .to = to };
     w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w.trap, fail, ignore);
     if (w.png != NULL)
         w.info = png_create_info_struct(w.png);
     if (w.info != NULL)
         write_guarded(&w);
     else
-        w.trap.status = strata_fail(err, STRATA_NOMEM, "%s: out of memory", path);
+        w.trap.status = strata_fail(err, STRATA_NOMEM, "%s: out of memory", name);
     png_destroy_write_struct(&w.png, &w.info);
-    if (w.trap.status != STRATA_OK) {
+    return w.trap.status;
+}
+
+strata_status strata_image_write_png(const strata_image *img, const char *path, strata_error *err)
+{
+    strata_atomic_file *file;
+    STRATA_TRY(strata_atomic_open(path, &file, err));
+    strata_status status = write_png(img, path, strata_atomic_stream(file), err);
+    if (status != STRATA_OK) {
         strata_atomic_abort(file);
-        return w.trap.status;
+        return status;
     }
     return strata_atomic_commit(file, err);
+}
+
+strata_status strata_image_encode_png(const strata_image *img, void **bytes, size_t *size, strata_error *err)
+{
+    char *text = NULL;
+    FILE *to = open_memstream(&text, size);
+    *bytes = NULL;
+    if (to == NULL)
+        return strata_fail(err, STRATA_NOMEM, "PNG: out of memory");
+    strata_status status = write_png(img, "PNG", to, err);
+    bool failed = ferror(to) != 0;
+    failed = fclose(to) != 0 || failed;
+    if (status == STRATA_OK && failed)
+        status = strata_fail(err, STRATA_NOMEM, "PNG: out of memory");
+    if (status != STRATA_OK) {
+        free(text);
+        return status;
+    }
+    *bytes = text;
+    return STRATA_OK;
 }

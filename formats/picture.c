@@ -54,11 +54,13 @@ static strata_status check_map(const strata_tensor *t, const char *name, strata_
     return STRATA_OK;
 }
 
-static strata_status heat_make(const strata_tensor *t, heat *out, strata_error *err)
+/* Of one channel, or of all: the mean. */
+static strata_status heat_make(const strata_tensor *t, int channel, heat *out, strata_error *err)
 {
     const strata_tensor_desc *d = strata_tensor_get_desc(t);
     const float *x = strata_tensor_data(t);
-    size_t plane = (size_t)(d->dim[2] * d->dim[3]), channels = (size_t)d->dim[1];
+    size_t plane = (size_t)(d->dim[2] * d->dim[3]), channels = channel < 0 ? (size_t)d->dim[1] : 1;
+    x += channel < 0 ? 0 : (size_t)channel * plane;
     double *value = malloc(sizeof *value * plane);
     if (value == NULL)
         return strata_fail(err, STRATA_NOMEM, "picture: out of memory");
@@ -160,7 +162,7 @@ static strata_status draw_map(const grid *g, int cell, const strata_tensor *map,
                               strata_image *canvas, strata_error *err)
 {
     heat h = { 0 };
-    STRATA_TRY(heat_make(map, &h, err));
+    STRATA_TRY(heat_make(map, -1, &h, err));
     int left, top;
     place(g, cell, &left, &top);
     heat_draw(&h, canvas, left + g->inset, top, g->width, g->height);
@@ -200,4 +202,21 @@ strata_status strata_picture(const strata_image *img, int maps, strata_tensor *c
     }
     *out = canvas;
     return STRATA_OK;
+}
+
+strata_status strata_heat_map(const strata_tensor *map, int channel, strata_image **out, strata_error *err)
+{
+    heat h = { 0 };
+    *out = NULL;
+    STRATA_TRY(check_map(map, "map", err));
+    const strata_tensor_desc *d = strata_tensor_get_desc(map);
+    if (channel < -1 || channel >= d->dim[1])
+        return strata_fail(err, STRATA_INVALID, "heat map: there is no channel %d; the map has %lld", channel,
+                           (long long)d->dim[1]);
+    STRATA_TRY(heat_make(map, channel, &h, err));
+    strata_status status = strata_image_alloc((uint64_t)h.width, (uint64_t)h.height, out, err);
+    if (status == STRATA_OK)
+        heat_draw(&h, *out, 0, 0, h.width, h.height);
+    free(h.value);
+    return status;
 }

@@ -25,24 +25,37 @@ typedef struct parser {
 
 static strata_status fail(const parser *p, strata_status status, const char *fmt, ...) STRATA_PRINTF(3, 4);
 
+/* The part of the line around the token, and a caret under it. Tabs and other control characters, which would move the
+ * caret, are shown as blanks; "..." stands for what is cut off. */
+static void show_line(const parser *p, const char *line, char *buf, size_t size)
+{
+    enum { BEFORE = 60, AFTER = 60 };
+    const char *from = p->token - line > BEFORE + 3 ? p->token - BEFORE : line, *to = p->token;
+    while (to < p->end && *to != '\n' && to - p->token < AFTER)
+        to++;
+    bool   more  = to < p->end && *to != '\n';
+    int    caret = (int)(p->token - from) + (from > line ? 3 : 0);
+    size_t used  = (size_t)snprintf(buf, size, "    %s", from > line ? "..." : "");
+    for (; from < to && used + 1 < size; from++)
+        buf[used++] = (unsigned char)*from < ' ' ? ' ' : *from;
+    snprintf(buf + used, size - used, "%s\n    %*s^", more ? "..." : "", caret, "");
+}
+
 static strata_status fail(const parser *p, strata_status status, const char *fmt, ...)
 {
-    const char *line = p->token, *stop = p->token;
-    int         row = 1;
+    const char *line = p->token;
+    int         row  = 1;
     while (line > p->text && line[-1] != '\n')
         line--;
-    while (stop < p->end && *stop != '\n' && stop - line < 160)
-        stop++;
     for (const char *c = p->text; c < line; c++)
         row += *c == '\n';
-    char    what[1024];
+    char    what[1024], shown[512];
     va_list args;
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    int column = (int)(p->token - line);
-    return strata_fail(p->err, status, "%s:%d:%d: %s\n    %.*s\n    %*s^", p->file, row, column + 1, what,
-                       (int)(stop - line), line, column < 160 ? column : 0, "");
+    show_line(p, line, shown, sizeof shown);
+    return strata_fail(p->err, status, "%s:%d:%d: %s\n%s", p->file, row, (int)(p->token - line) + 1, what, shown);
 }
 
 /* ---- Tokens ------------------------------------------------------------------------------------------------ */

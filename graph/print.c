@@ -85,7 +85,7 @@ bool strata_attrs_text(const strata_node *n, char *buf, size_t size)
 
 /* ---- Lines ------------------------------------------------------------------------------------------------- */
 
-static void print_quoted(FILE *to, const char *text)
+void strata_print_quoted(FILE *to, const char *text)
 {
     fputc('"', to);
     for (; *text; text++) {
@@ -99,7 +99,7 @@ static void print_quoted(FILE *to, const char *text)
     fputc('"', to);
 }
 
-static void print_name(FILE *to, const strata_node *n)
+void strata_print_name(FILE *to, const strata_node *n)
 {
     bool plain = *n->name != 0;
     for (const char *c = n->name; *c; c++)
@@ -108,78 +108,93 @@ static void print_name(FILE *to, const strata_node *n)
     if (plain)
         fputs(n->name, to);
     else
-        print_quoted(to, n->name);
+        strata_print_quoted(to, n->name);
 }
 
-static void print_type(FILE *to, const strata_tensor_desc *desc)
+void strata_print_type(FILE *to, const strata_tensor_desc *desc)
 {
     char shape[128];
-    fprintf(to, " : %s%s", strata_dtype_name(desc->dtype), strata_shape_text(desc, shape, sizeof shape));
+    fprintf(to, "%s%s", strata_dtype_name(desc->dtype), strata_shape_text(desc, shape, sizeof shape));
     if (desc->layout != STRATA_NCHW)
         fprintf(to, ".%s", strata_layout_names[desc->layout]);
 }
 
-static void print_node(FILE *to, const strata_node *n, const char *comment)
+void strata_print_operands(FILE *to, const strata_node *n)
+{
+    fputc('(', to);
+    for (int k = 0; k < strata_operand_count(n); k++) {
+        fputs(k ? ", " : "", to);
+        if (n->in[k])
+            strata_print_name(to, n->in[k]);
+        else
+            fputc('_', to);
+    }
+    fputc(')', to);
+}
+
+void strata_print_definition(FILE *to, const strata_node *n)
 {
     char attrs[1024];
-    fputs("  ", to);
     if (strata_node_is_source(n)) {
         fprintf(to, "%s ", n->op->name);
-        print_name(to, n);
+        strata_print_name(to, n);
     } else {
-        print_name(to, n);
-        fprintf(to, " = %s(", n->op->name);
-        for (int k = 0; k < strata_operand_count(n); k++) {
-            fputs(k ? ", " : "", to);
-            if (n->in[k])
-                print_name(to, n->in[k]);
-            else
-                fputc('_', to);
-        }
+        strata_print_name(to, n);
+        fprintf(to, " = %s", n->op->name);
+        strata_print_operands(to, n);
         strata_attrs_text(n, attrs, sizeof attrs);
-        fprintf(to, ")%s", attrs);
+        fputs(attrs, to);
     }
-    print_type(to, &n->desc);
+    fputs(" : ", to);
+    strata_print_type(to, &n->desc);
+}
+
+static void print_node(FILE *to, const strata_node *n, const char *comment)
+{
+    fputs("  ", to);
+    strata_print_definition(to, n);
     if (*comment)
         fprintf(to, "   # %s", comment);
     fputc('\n', to);
 }
 
-static void print_record(FILE *to, const strata_input_record *r)
+void strata_print_record(FILE *to, const strata_input_record *r)
 {
     char a[32], b[32], c[32];
-    if (r->height == 0)
-        return;
-    fprintf(to, "  image {size=[%d,%d], channels=%d", r->height, r->width, r->channels);
+    fprintf(to, "{size=[%d,%d], channels=%d", r->height, r->width, r->channels);
     fprintf(to, ", mean=[%s,%s,%s]", strata_number_text(r->mean[0], a), strata_number_text(r->mean[1], b),
             strata_number_text(r->mean[2], c));
     fprintf(to, ", std=[%s,%s,%s]", strata_number_text(r->std[0], a), strata_number_text(r->std[1], b),
             strata_number_text(r->std[2], c));
-    fprintf(to, ", interpolation=%s, crop_pct=%s}\n", strata_interpolation_names[r->interpolation],
+    fprintf(to, ", interpolation=%s, crop_pct=%s}", strata_interpolation_names[r->interpolation],
             strata_number_text(r->crop_pct, a));
 }
 
 strata_status strata_print_text(const strata_graph *g, FILE *to, strata_comment_fn comment, void *user, strata_error *err)
 {
     fputs("graph ", to);
-    print_quoted(to, g->name);
+    strata_print_quoted(to, g->name);
     fputs(" {\n", to);
-    print_record(to, &g->record);
+    if (g->record.height != 0) {
+        fputs("  image ", to);
+        strata_print_record(to, &g->record);
+        fputc('\n', to);
+    }
     for (int i = 0; i < g->nodes.count; i++)
         print_node(to, g->nodes.at[i], comment ? comment(user, g->nodes.at[i]) : "");
     for (int i = 0; i < g->features.count; i++) {
         const graph_feature *f = &g->features.at[i];
         fputs("  feature ", to);
-        print_quoted(to, f->name);
+        strata_print_quoted(to, f->name);
         fputs(" = ", to);
-        print_name(to, f->node);
+        strata_print_name(to, f->node);
         fprintf(to, " {index=%d, channels=%d, reduction=%d}\n", f->index, f->channels, f->reduction);
     }
     for (int i = 0; i < g->outputs.count; i++) {
         fputs("  output ", to);
-        print_quoted(to, g->outputs.at[i].name);
+        strata_print_quoted(to, g->outputs.at[i].name);
         fputs(" = ", to);
-        print_name(to, g->outputs.at[i].node);
+        strata_print_name(to, g->outputs.at[i].node);
         fputc('\n', to);
     }
     fputs("}\n", to);

@@ -47,14 +47,18 @@ static void complete_value(strata_context *ctx, const char *option, const char *
         strata_list_devices(ctx, complete_device, w);
     if (strcmp(option, "--after") == 0)
         candidate("all", "each pass that changed the graph", w->prefix);
-    if (strcmp(option, "--after") == 0 || strcmp(option, "--no-pass") == 0 ||
+    if (strcmp(option, "--diff") == 0) {
+        candidate("built", "the graph as built", w->prefix);
+        strata_list_models(ctx, NULL, false, complete_model, w);
+    }
+    if (strcmp(option, "--diff") == 0 || strcmp(option, "--after") == 0 || strcmp(option, "--no-pass") == 0 ||
         strcmp(option, "--pipeline") == 0)
         strata_list_passes(ctx, complete_pass, w);
 }
 
 static bool starts_with_model(const struct command *command)
 {
-    return command->min_args >= 1 && strncmp(command->usage, "MODEL", 5) == 0;
+    return strncmp(command->usage, "MODEL", 5) == 0;
 }
 
 /* Whether the word after `before` words of arguments is the first that is no option. */

@@ -166,21 +166,28 @@ static int load_and_run(struct pump *p, const struct model *m, const struct inpu
 /* Gives the files their names, now that all rows are there. */
 static int commit(struct pump *p, const struct model *m, const char *sha256)
 {
-    strata_error err = { 0 };
-    int          code = EXIT_DONE;
+    const struct options *o = m->options;
+    strata_error          err = { 0 };
+    int                   code = EXIT_DONE;
     p->sides.record.height = (int)p->first_size[0];
     p->sides.record.width = (int)p->first_size[1];
-    char *record = record_text(m, p->current->program, &p->sides.record, sha256);
+    char *record = record_text(m, p->current->program, &p->sides.record, sha256, &p->stats);
     if (!record)
         return talk_error(EXIT_UNEXPECTED, "out of memory");
     if (strata_writer_set_text(p->writer, "record", record, &err) != STRATA_OK ||
         strata_writer_set_names(p->writer, (const char *const *)p->names, p->rows, &err) != STRATA_OK)
         code = talk_failure(STAGE_FILES, &err, NULL);
-    free(record);
     if (!code)
         code = sides_write(&p->sides);
+    if (!code)
+        code = values_write(&p->sizes.values);
     if (!code && strata_writer_commit(p->writer, &err) != STRATA_OK)
         code = talk_failure(STAGE_FILES, &err, NULL);
+    if (!code && o->json)
+        code = talk_json(json_loads(record, 0, NULL));
+    else if (!code && o->stats)
+        code = stats_print(&p->stats, stdout);
+    free(record);
     return code;
 }
 
@@ -199,10 +206,12 @@ static int finish(struct pump *p, const struct model *m, const char *sha256, dou
         talk_line("", "picture -> %s", o->picture);
     if (o->dump_input)
         talk_line("", "input tensor -> %s", o->dump_input);
-    if (p->rejected == 0)
-        return EXIT_DONE;
-    talk_line("rejected", "%d of %d inputs, named above", p->rejected, p->inputs->count);
-    return EXIT_REJECTED;
+    if (o->dump_values[0])
+        talk_line("", "%d values -> %s", p->sizes.values.count, o->dump_values[1]);
+    if (p->rejected)
+        talk_line("rejected", "%d of %d inputs, named above", p->rejected, p->inputs->count);
+    code = stats_check(&p->stats, o->check_finite);
+    return code ? code : p->rejected ? EXIT_REJECTED : EXIT_DONE;
 }
 
 /* No more rows at once than there can be; only a tensor holds several. A graph file brings its own batch. */
@@ -220,7 +229,9 @@ static int useful_batch(const struct model *m, const struct inputs *in)
 static int extract(const struct options *o, struct model *m, struct inputs *in, struct file_hash *hash)
 {
     struct pump p = { .inputs = in, .out = o->output, .sides.options = o, .batch = useful_batch(m, in) };
-    p.sizes = (struct size_set){ .model = m, .batch = p.batch };
+    p.sizes = (struct size_set){ .model = m, .values = { .glob = o->dump_values[0], .folder = o->dump_values[1] },
+                                 .batch = p.batch };
+    p.stats.wanted = o->stats;
 
     tell_inputs(o, in);
     int code = set_up(&p, m, in);
@@ -268,11 +279,12 @@ const struct command command_extract = {
         "INPUT is an image (JPEG, PNG, WebP), a folder of them, a .txt list, - for a list on stdin (a\n"
         "path per line, or NUL-ended as find -print0 writes), or a .npy tensor: float32 [N,C,H,W] or\n"
         "[C,H,W], normalised already, used as it is at its own size. Images that cannot be read are\n"
-        "rejected one by one (exit code 3), never replaced.",
+        "rejected one by one (exit code 3), never replaced. NaN and Inf in the arrays are warned of.",
     .examples =
         "  strata extract resnet50 cat.jpg --weights resnet50.ckpt -o cat.npz\n"
         "  strata extract resnet50 photos/ --weights r50.safetensors --auto-map --at C3,C4 -o f.npz\n"
         "  find photos -name '*.jpg' -print0 | strata extract hrnet_w32 - --random-weights 1 -o f.npz\n"
+        "  strata extract resnet18 cat.jpg --random-weights 1 --stats --dump-values 'layer1.*' values/ -o f.npz\n"
         "  strata extract vgg16 cat.jpg --random-weights 1 --picture cat.png -o cat.safetensors\n",
     .bit = FOR_EXTRACT,
     .min_args = 2,

@@ -86,10 +86,20 @@ static void print_input(const struct model *m, const struct facts *f)
            r->std[0], r->std[1], r->std[2]);
 }
 
+/* "427", or "427x211" where y and x differ. */
+static const char *extent_text(const double extent[2], char buf[64])
+{
+    if (extent[0] == extent[1])
+        snprintf(buf, 64, "%g", extent[0]);
+    else
+        snprintf(buf, 64, "%gx%g", extent[0], extent[1]);
+    return buf;
+}
+
 static int print_features(const strata_graph *g, const strata_tensor_desc *input)
 {
-    struct table t = { .titles = { ">index", "name", "level", ">stride", ">channels", "shape",
-                                   ">receptive field" } };
+    struct table t = { .titles = { ">index", "name", "level", ">stride", ">channels", "shape", ">receptive field",
+                                  ">offset" } };
     strata_error err = { 0 };
     int          count = strata_graph_feature_count(g);
     if (count == 0) {
@@ -99,7 +109,7 @@ static int print_features(const strata_graph *g, const strata_tensor_desc *input
     }
     for (int i = 0; i < count; i++) {
         strata_feature f;
-        char           shape[96];
+        char           shape[96], field[64], offset[64];
         if (strata_graph_feature(g, i, &f, &err) != STRATA_OK)
             return talk_failure(STAGE_RUN, &err, NULL);
         table_row(&t);
@@ -109,7 +119,8 @@ static int print_features(const strata_graph *g, const strata_tensor_desc *input
         table_cell(&t, 3, "%d", f.reduction);
         table_cell(&t, 4, "%d", f.channels);
         table_cell(&t, 5, "%s", strata_shape_text(f.desc, shape, sizeof shape));
-        table_cell(&t, 6, "%g", f.receptive_field[0]);
+        table_cell(&t, 6, "%s", extent_text(f.receptive_field, field));
+        table_cell(&t, 7, "%s", extent_text(f.offset, offset));
     }
     printf("\nfeatures of a %lld x %lld input\n", (long long)input->dim[2], (long long)input->dim[3]);
     return table_print(&t, stdout);
@@ -171,7 +182,8 @@ const struct command command_info = {
     .summary = "size, input and features of a model",
     .usage = "MODEL [options]",
     .about = "Parameters, multiply-accumulates, the images a model wants, and the table of its features:\n"
-             "index, name, level (C3 is stride 2^3), stride, channels, shape at --size, receptive field.",
+             "index, name, level (C3 is stride 2^3), stride, channels, shape at --size, receptive field, offset. All of\n"
+             "it is computed from the graph: element (i, j) is centred at offset + stride * (i, j) pixels.",
     .examples = "  strata info resnet50\n"
                 "  strata info hrnet_w32 --size 512x768\n"
                 "  strata info convnext_tiny --json\n",

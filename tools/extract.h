@@ -4,6 +4,8 @@
  *     extract_sizes.c    a compiled program per input size
  *     extract_pump.c     loader -> two buffers -> session -> writer, all at once
  *     extract_sides.c    --picture and --dump-input
+ *     extract_values.c   --dump-values
+ *     extract_stats.c    --stats and --check-finite
  *     extract_record.c   how the arrays were made
  *     cmd_extract.c      the order of it all, and the transcript
  */
@@ -20,7 +22,50 @@
 #include <semaphore.h>
 #include <signal.h>
 
-/* ---- extract_sizes.c ------------------------------------------------------------------------- */
+/* ---- extract_values.c ------------------------------------------------------------------------------ */
+
+struct value_file {
+    char              *path, *scratch; /* scratch: the temporary file; NULL once it has its name */
+    strata_tensor_desc desc;           /* of all rows so far */
+};
+
+struct values {
+    const char        *glob, *folder; /* NULL: none are wanted */
+    struct value_file *at;
+    int                count;
+    bool               told;
+};
+
+/* Runs the options' passes over g and makes what matches an output too. Returns an exit code. */
+int  values_select(struct values *v, const struct model *m, strata_graph *g, int64_t batch);
+/* The next rows of the i-th value, called `name`. */
+int  values_append(struct values *v, int i, const char *name, const strata_tensor *rows);
+int  values_write(struct values *v); /* gives the files their names */
+void values_free(struct values *v);
+
+/* ---- extract_stats.c ------------------------------------------------------------------------------- */
+
+struct array_stats {
+    char    *name, *first; /* first: the row where something is not finite; NULL: none */
+    uint64_t finite, nans, infs;
+    double   min, max, mean, m2; /* of the finite values; m2: the sum of squares around the mean */
+};
+
+struct stats {
+    bool                wanted; /* else only what is not finite is counted */
+    struct array_stats *at;
+    int                 count;
+};
+
+/* More rows of an output; row_names has one for each. Outputs come in order the first time. */
+int     stats_add(struct stats *all, int output, const char *name, const strata_tensor *rows, const char *const *row_names);
+json_t *stats_json(const struct stats *all);
+int     stats_print(const struct stats *all, FILE *to);
+/* Warns of NaN and Inf; with `strict`, there being any is an error. Returns an exit code. */
+int     stats_check(const struct stats *all, bool strict);
+void    stats_free(struct stats *all);
+
+/* ---- extract_sizes.c ------------------------------------------------------------------------------- */
 
 /* A batch on its way: filled by us, then read and written by the session, then read by the writer. */
 struct slot {
@@ -39,14 +84,15 @@ struct sized {
     strata_program *program;
     strata_session *session;
     struct slot     slots[2];
-    int             output_count;
+    int             output_count, kept; /* the first `kept` are the arrays, the rest values to dump */
 };
 
 /* Weights are loaded once; graphs are built, bound and compiled for each size that comes along. The least
  * recently used goes when there are more than a few. */
-enum { SIZES_KEPT = 4, MOST_OUTPUTS = 256 };
+enum { SIZES_KEPT = 4, MOST_OUTPUTS = 4096 };
 struct size_set {
     struct model *model;
+    struct values values;
     int           batch;
     uint64_t      clock;
     struct sized  at[SIZES_KEPT];
@@ -81,6 +127,7 @@ void sides_free(struct sides *s);
 struct pump {
     struct size_set     sizes;
     struct sides        sides;
+    struct stats        stats;
     strata_writer      *writer;
     const char         *out; /* its path */
     const struct inputs *inputs;
@@ -89,7 +136,7 @@ struct pump {
     int                 filling; /* which slot */
     struct slot        *running; /* NULL: none */
     char              **names;   /* one per row */
-    int                 rows, name_capacity, rejected, pictured;
+    int                 rows, name_capacity, written, rejected, pictured; /* rows that have a name; those written */
     strata_tensor_desc  shapes[MOST_OUTPUTS]; /* of the outputs of the first program */
     int64_t             first_size[2];
 };
@@ -113,6 +160,6 @@ const char *file_hash_wait(struct file_hash *h);
 /* The text that goes with the arrays; the caller frees it. NULL: out of memory. `record` has the size used.
  */
 char *record_text(const struct model *m, const strata_program *program, const strata_input_record *record,
-                  const char *sha256);
+                  const char *sha256, const struct stats *stats);
 
 #endif

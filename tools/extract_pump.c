@@ -58,16 +58,23 @@ static int write_slot(struct pump *p, struct slot *s)
         code = sides_outputs(&p->sides, g, s->outputs);
     p->pictured = 1;
     for (int i = 0; i < p->current->output_count && !code; i++) {
+        const char        *name = strata_graph_output(g, i).name;
+        int                kept = p->current->kept;
         strata_tensor_desc desc = *strata_tensor_get_desc(s->outputs[i]);
         strata_tensor     *rows = NULL;
         desc.dim[0] = s->rows;
         if (strata_tensor_wrap(&desc, strata_tensor_data(s->outputs[i]), NULL, NULL, &rows, &err) !=
             STRATA_OK)
             code = talk_failure(STAGE_RUN, &err, NULL);
-        else if (strata_writer_append(p->writer, strata_graph_output(g, i).name, rows, &err) != STRATA_OK)
+        else if (i >= kept)
+            code = values_append(&p->sizes.values, i - kept, name, rows);
+        else if (strata_writer_append(p->writer, name, rows, &err) != STRATA_OK)
             code = talk_failure(STAGE_FILES, &err, NULL);
+        if (!code)
+            code = stats_add(&p->stats, i, name, rows, (const char *const *)p->names + p->written);
         strata_tensor_unref(rows);
     }
+    p->written += s->rows;
     s->rows = 0;
     return code;
 }
@@ -254,6 +261,7 @@ void pump_free(struct pump *p)
 {
     sizes_free(&p->sizes);
     sides_free(&p->sides);
+    stats_free(&p->stats);
     strata_writer_destroy(p->writer);
     for (int i = 0; i < p->rows; i++)
         free(p->names[i]);

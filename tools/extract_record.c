@@ -55,14 +55,14 @@ static json_t *input_record(const struct model *m, const strata_input_record *r)
 }
 
 char *record_text(const struct model *m, const strata_program *program, const strata_input_record *r,
-                  const char *sha256)
+                  const char *sha256, const struct stats *stats)
 {
     const struct options *o = m->options;
     const strata_graph   *g = strata_program_graph(program);
     strata_program_info   info;
     json_t               *outputs = json_array();
     strata_program_get_info(program, &info);
-    for (int i = 0; i < strata_graph_output_count(g); i++)
+    for (int i = 0; i < strata_graph_output_count(g) && strata_graph_output(g, i).name[0] != '%'; i++)
         json_array_append_new(outputs, talk_json_text(strata_graph_output(g, i).name));
 
     const char *selectors = o->at ? o->at : o->out_indices;
@@ -71,6 +71,8 @@ char *record_text(const struct model *m, const strata_program *program, const st
                   talk_json_text(m->info.name), "at", selectors, "outputs", outputs, "weights",
                   weights_record(m, sha256), "input", input_record(m, r), "device", info.device, "pipeline",
                   m->pipeline ? m->pipeline : strata_default_pipeline(), "dtype", o->dtype ? "f16" : "f32");
+    if (record && stats->wanted)
+        json_object_set_new(record, "stats", stats_json(stats));
     char *text = record ? json_dumps(record, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(record);
     return text;

@@ -84,7 +84,7 @@ int sides_outputs(struct sides *s, const strata_graph *g, strata_tensor *const *
         return code;
     for (int i = 0; i < strata_graph_output_count(g) && !code; i++) {
         strata_output out = strata_graph_output(g, i);
-        if (out.desc->rank != 4)
+        if (out.desc->rank != 4 || out.name[0] == '%')
             continue;
         code = first_row(outputs[i], &map[maps]);
         name[maps] = out.name;

@@ -28,6 +28,7 @@ void sizes_free(struct size_set *set)
 {
     for (int i = 0; i < SIZES_KEPT; i++)
         free_sized(&set->at[i]);
+    values_free(&set->values);
 }
 
 static int make_slot(const struct sized *z, struct slot *s)
@@ -64,15 +65,26 @@ static int check_rows(const strata_graph *g, int batch)
 static int make_sized(struct size_set *set, strata_graph *g, struct sized *z)
 {
     strata_error err = { 0 };
-    int          code = check_rows(g, set->batch);
+    struct model how = *set->model;
+    int          code = check_rows(g, set->batch), kept = strata_graph_output_count(g);
+    char         none[] = "";
     if (!code)
         code = model_bind(set->model, g);
+    if (!code && set->values.glob) {
+        code = values_select(&set->values, set->model, g, set->batch);
+        how.pipeline = none; /* they have run */
+    }
     if (code) {
         strata_graph_destroy(g);
         return code;
     }
     z->output_count = strata_graph_output_count(g);
-    code = model_compile(set->model, g, &z->program);
+    z->kept = kept;
+    if (z->output_count > MOST_OUTPUTS) {
+        strata_graph_destroy(g);
+        return talk_error(EXIT_UNKNOWN, "--dump-values: %d values; at most %d at once", z->output_count - kept, MOST_OUTPUTS - kept);
+    }
+    code = model_compile(&how, g, &z->program);
     if (!code && strata_session_create(z->program, &z->session, &err) != STRATA_OK)
         code = talk_failure(STAGE_DEVICE, &err, NULL);
     for (int i = 0; i < 2 && !code; i++)

@@ -248,6 +248,24 @@ int model_build(const struct model *m, int batch, int height, int width, bool wh
     return talk_failure(STAGE_SELECT, &err, NULL);
 }
 
+/* Through the text form, which says everything about the structure. */
+int model_copy_graph(const struct model *m, const strata_graph *g, strata_graph **out)
+{
+    strata_error err = { 0 };
+    char        *text = NULL;
+    size_t       size = 0;
+    FILE        *to = open_memstream(&text, &size);
+    int          code = EXIT_DONE;
+    if (!to)
+        return talk_error(EXIT_UNEXPECTED, "out of memory");
+    bool printed = strata_graph_print(g, STRATA_DUMP_TEXT, to, &err) == STRATA_OK;
+    fclose(to);
+    if (!printed || strata_graph_parse(m->ctx, strata_graph_name(g), text, size, out, &err) != STRATA_OK)
+        code = talk_failure(STAGE_RUN, &err, NULL);
+    free(text);
+    return code;
+}
+
 /* ---- Weights --------------------------------------------------------------------------------- */
 
 int model_check_weights(const struct options *o, bool required)

@@ -39,6 +39,8 @@ int model_bind(struct model *m, strata_graph *g);
 int model_compile(const struct model *m, strata_graph *g, strata_program **out);
 /* "cpu", or "vulkan:0" where a backend has several devices: what --device takes. Returns buf. */
 const char *model_device_name(const strata_device_info *info, char *buf, size_t size);
+/* A copy of the structure: constants have no numbers. It lives in the model's context. */
+int model_copy_graph(const struct model *m, const strata_graph *g, strata_graph **out);
 /* Is `name` a pass? Says which are near if not. */
 int model_check_pass(const strata_context *ctx, const char *option, const char *name);
 

@@ -7,6 +7,7 @@
 enum option_kind {
     OPTION_FLAG,   /* bool */
     OPTION_TEXT,   /* const char *: the last one counts */
+    OPTION_PAIR,   /* const char *[2]: two words, "--diff A B" */
     OPTION_LIST,   /* const char *: all of them, joined by blanks; may be repeated */
     OPTION_PATHS,  /* const char *: all of them, joined by ':'; may be repeated */
     OPTION_INT,    /* int in min..max */

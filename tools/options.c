@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_OPTIONS = 64, HELP_COLUMN = 30, HELP_WIDTH = 88 };
+enum { MAX_OPTIONS = 128, HELP_COLUMN = 30, HELP_WIDTH = 88 };
 
 /* ---- Texts to values ------------------------------------------------------------------------- */
 
@@ -90,6 +90,25 @@ static bool parse_choice(const char *text, const char *choices, int *out)
     return false;
 }
 
+/* Between the words of a pair on their way through popt; in a variable it is the last blank. */
+enum { PAIR_MARK = '\x1f' };
+
+/* `word` gets two texts that o owns. */
+static int parse_pair(struct options *o, const char *source, const char *form, const char *text, const char *word[2])
+{
+    char *copy = keep(o, strdup(text)), *mark = copy ? strchr(copy, PAIR_MARK) : NULL;
+    if (!copy)
+        return talk_error(EXIT_UNEXPECTED, "out of memory");
+    if (!mark)
+        mark = strrchr(copy, ' ');
+    if (!mark || mark == copy || mark[1] == '\0')
+        return talk_error(EXIT_USAGE, "%s: needs two words after it: %s", source, form);
+    *mark = '\0';
+    word[0] = copy;
+    word[1] = mark + 1;
+    return EXIT_DONE;
+}
+
 /* Of variables: --quiet is there or not, STRATA_QUIET is 1 or 0. */
 static bool parse_flag(const char *text, bool *out)
 {
@@ -114,6 +133,8 @@ static int assign(struct options *o, const struct option_def *def, const char *s
     case OPTION_TEXT:
         *(const char **)field = text;
         break;
+    case OPTION_PAIR:
+        return parse_pair(o, source, def->value, text, field);
     case OPTION_LIST:
     case OPTION_PATHS: {
         const char *before = *(const char **)field;
@@ -200,6 +221,36 @@ static int unknown_option(const struct command *command, const char *bad)
                       *near ? "? " : "", command->name);
 }
 
+static bool is_pair(const struct command *command, const char *word)
+{
+    for (const struct option_def *def = option_table; def->name; def++)
+        if (def->kind == OPTION_PAIR && takes(command, def) && strncmp(word, "--", 2) == 0 && strcmp(word + 2, def->name) == 0)
+            return true;
+    return false;
+}
+
+/* popt knows options of one word at most: "--diff A B" becomes "--diff=A<mark>B". The array belongs to o, as its texts. */
+static const char **join_pairs(const struct command *command, int *argc, const char **argv, struct options *o)
+{
+    int          count = 0;
+    const char **joined = calloc((size_t)*argc + 1, sizeof *joined);
+    if (!joined || !keep(o, (char *)(void *)joined))
+        return NULL;
+    for (int i = 0; i < *argc; i++) {
+        joined[count] = argv[i];
+        if (i + 2 < *argc && is_pair(command, argv[i])) {
+            char *text = NULL;
+            if (asprintf(&text, "%s=%s%c%s", argv[i], argv[i + 1], PAIR_MARK, argv[i + 2]) < 0 || !keep(o, text))
+                return NULL;
+            joined[count] = text;
+            i += 2;
+        }
+        count++;
+    }
+    *argc = count;
+    return joined;
+}
+
 int options_parse(const struct command *command, int argc, const char **argv, struct options *o)
 {
     struct poptOption rows[MAX_OPTIONS + 1] = { { 0 } };
@@ -216,7 +267,8 @@ int options_parse(const struct command *command, int argc, const char **argv, st
                                      .argInfo = def->kind == OPTION_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
                                      .val = i + 1 };
     }
-    poptContext parser = poptGetContext("strata", argc, argv, rows, 0);
+    argv = join_pairs(command, &argc, argv, o);
+    poptContext parser = !argv ? NULL : poptGetContext("strata", argc, argv, rows, 0);
     if (!parser)
         return talk_error(EXIT_UNEXPECTED, "out of memory");
     o->parser = parser;

@@ -30,9 +30,10 @@ struct options {
     /* images */
     int preprocess, exif; /* enum strata_flavour; enum exif_policy */
     /* results */
-    const char *output, *picture, *dump_input, *profile;
-    int         dtype, format; /* enum strata_dtype (f32, f16); enum strata_dump_format */
-    bool        json, features, per_node, plan;
+    const char *output, *picture, *dump_input, *profile, *image;
+    const char *dump_values[2], *diff[2]; /* GLOB, DIR; A, B */
+    int         dtype, format; /* enum strata_dtype (f32, f16); enum dump_form */
+    bool        json, features, per_node, plan, stats, check_finite, exit_code;
     const char *after;
     /* how to run */
     const char *device, *pipeline, *no_pass, *plugin; /* no_pass: names divided by blanks; plugin: paths, by ':' */
@@ -50,6 +51,8 @@ struct options {
 };
 
 enum exif_policy { EXIF_APPLY, EXIF_IGNORE };
+/* The first three are strata_dump_format; Graphviz makes the others. */
+enum dump_form { FORM_TEXT, FORM_DOT, FORM_JSON, FORM_SVG, FORM_PNG };
 
 /* Fills o from the arguments after the command's name and from the environment. Returns an exit code, after
  * saying what is wrong. Options_free in any case. */

@@ -226,6 +226,14 @@ STRATA_API strata_status strata_graph_select(strata_graph *g, const char *select
 typedef enum strata_dump_format { STRATA_DUMP_TEXT, STRATA_DUMP_DOT, STRATA_DUMP_JSON } strata_dump_format;
 STRATA_API strata_status strata_graph_print(const strata_graph *g, strata_dump_format format, FILE *to,
                                             strata_error *err);
+/* How b differs from a in structure, by value name, a line each: "- ..." only a has it, "+ ..." only b has it,
+ * "~ %name: ..." op, operands, attributes or type changed; outputs, features and the image record likewise. Numbers of
+ * constants are not compared. No line when they are the same. `out` may be NULL. */
+typedef struct strata_diff {
+    int added, removed, changed;
+} strata_diff;
+STRATA_API strata_status strata_graph_diff(const strata_graph *a, const strata_graph *b, FILE *to, strata_diff *out,
+                                           strata_error *err);
 /* The text form. `file_name` is for messages. */
 STRATA_API strata_status strata_graph_parse(strata_context *ctx, const char *file_name, const char *text,
                                             size_t size, strata_graph **out, strata_error *err);
@@ -396,6 +404,11 @@ STRATA_API strata_status strata_image_preprocess(const strata_image *img, const 
  * count, where channel c is RGB channel c % 3. */
 STRATA_API void strata_image_normalize(const strata_image *img, const strata_input_record *record, float *dst);
 STRATA_API strata_status strata_image_write_png(const strata_image *img, const char *path, strata_error *err);
+/* The same file in memory; the caller frees *bytes. */
+STRATA_API strata_status strata_image_encode_png(const strata_image *img, void **bytes, size_t *size, strata_error *err);
+/* A map, f32 [1,C,H,W], as an image of a pixel per element: one channel, or with channel -1 the mean over all. From its
+ * least finite value (dark violet) to its greatest (yellow); red where there is none. */
+STRATA_API strata_status strata_heat_map(const strata_tensor *map, int channel, strata_image **out, strata_error *err);
 /* A mosaic: the image and a heat map (mean over channels) of each map[i], f32 [1,C,H,W], with its name. */
 STRATA_API strata_status strata_picture(const strata_image *img, int maps, strata_tensor *const *map,
                                         const char *const *name, strata_image **out, strata_error *err);

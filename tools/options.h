@@ -33,6 +33,7 @@ struct options {
     const char *output, *picture, *dump_input, *profile;
     int         dtype, format; /* enum strata_dtype (f32, f16); enum strata_dump_format */
     bool        json, features, per_node, plan;
+    bool        dynamic_batch, external_data;
     const char *after;
     /* how to run */
     const char *device, *pipeline, *no_pass, *plugin; /* no_pass: names divided by blanks; plugin: paths, by ':' */

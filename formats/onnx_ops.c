@@ -6,6 +6,7 @@
  *
  *   silu         x * Sigmoid(x)
  *   gelu         (x * 0.5) * (1 + Tanh(x * 0.79788456 * (1 + x * x * 0.044715))): engines know this form
+ *   gelu_erf     (x * 0.5) * (1 + Erf(x / sqrt(2)))
  *   rsqrt        Reciprocal(Sqrt(x))
  *   partial_add  Concat(x[:, :D] + y, x[:, D:]), as the PyTorch models have it
  *
@@ -109,6 +110,17 @@ static void write_activation(onnx_model *m, const strata_node *n, const char *re
     onnx_write_act(m, n, strata_op_act(n->op), x_of(m, n), result);
 }
 
+static void write_gelu_erf(onnx_model *m, const strata_node *n, const char *result)
+{
+    const char *x = x_of(m, n), *scaled = onnx_temp(m, n, "scaled"), *erf = onnx_temp(m, n, "erf");
+    const char *outer = onnx_temp(m, n, "outer"), *half = onnx_temp(m, n, "half");
+    onnx_node(m, "Mul", scaled, x, onnx_scalar(m, 0.70710678118654752440));
+    onnx_node(m, "Erf", erf, scaled);
+    onnx_node(m, "Add", outer, erf, onnx_scalar(m, 1));
+    onnx_node(m, "Mul", half, x, onnx_scalar(m, 0.5));
+    onnx_node(m, "Mul", result, half, outer);
+}
+
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------ */
 
 static void write_binary(onnx_model *m, const strata_node *n, const char *result, const char *op)
@@ -124,10 +136,16 @@ static void write_binary(onnx_model *m, const strata_node *n, const char *result
 static void write_add(onnx_model *m, const strata_node *n, const char *result) { write_binary(m, n, result, "Add"); }
 static void write_sub(onnx_model *m, const strata_node *n, const char *result) { write_binary(m, n, result, "Sub"); }
 static void write_mul(onnx_model *m, const strata_node *n, const char *result) { write_binary(m, n, result, "Mul"); }
+static void write_div(onnx_model *m, const strata_node *n, const char *result) { write_binary(m, n, result, "Div"); }
 
 static void write_neg(onnx_model *m, const strata_node *n, const char *result)
 {
     onnx_node(m, "Neg", result, x_of(m, n));
+}
+
+static void write_sqrt(onnx_model *m, const strata_node *n, const char *result)
+{
+    onnx_node(m, "Sqrt", result, x_of(m, n));
 }
 
 static void write_rsqrt(onnx_model *m, const strata_node *n, const char *result)
@@ -292,12 +310,15 @@ static const struct {
 #define XX(name, op) { &strata_op_##op, write_activation },
     STRATA_ACT_MAP(XX)
 #undef XX
+    { &strata_op_gelu_erf, write_gelu_erf },
     { &strata_op_softmax, write_softmax },
     { &strata_op_add, write_add },
     { &strata_op_sub, write_sub },
     { &strata_op_mul, write_mul },
+    { &strata_op_div, write_div },
     { &strata_op_neg, write_neg },
     { &strata_op_rsqrt, write_rsqrt },
+    { &strata_op_sqrt, write_sqrt },
     { &strata_op_add_scalar, write_add_scalar },
     { &strata_op_mul_scalar, write_mul_scalar },
     { &strata_op_partial_add, write_partial_add },

@@ -120,8 +120,16 @@ static int make_pipeline(struct model *m)
 
 static int parse_graph(const struct model *m, strata_graph **out)
 {
-    strata_error err = { 0 };
-    if (strata_graph_parse(m->ctx, m->graph_path, m->graph_text, m->graph_size, out, &err) != STRATA_OK)
+    strata_error  err = { 0 };
+    strata_status status = STRATA_OK;
+    *out = m->opened ? *m->opened : NULL;
+    if (*out)
+        *m->opened = NULL;
+    else if (m->graph_text)
+        status = strata_graph_parse(m->ctx, m->graph_path, m->graph_text, m->graph_size, out, &err);
+    else
+        status = strata_graph_import_onnx(m->ctx, m->graph_path, out, &err);
+    if (status != STRATA_OK)
         return talk_failure(STAGE_FILES, &err, NULL);
     if (strata_graph_input_count(*out) == 1 && strata_graph_input(*out, 0).desc->rank == 4)
         return EXIT_DONE;
@@ -137,9 +145,11 @@ static int open_graph_file(struct model *m, const char *path)
 {
     strata_graph *g = NULL;
     FILE         *from = fopen(path, "rb");
+    int           code = EXIT_DONE;
     if (!from)
         return talk_error(EXIT_FILES, "graph file '%s': %s", path, strerror(errno));
-    int code = read_stream(from, path, &m->graph_text, &m->graph_size);
+    if (!has_suffix(path, ".onnx"))
+        code = read_stream(from, path, &m->graph_text, &m->graph_size);
     fclose(from);
     m->graph_path = path;
     if (!code)
@@ -151,7 +161,11 @@ static int open_graph_file(struct model *m, const char *path)
                                    .family = "graph file",
                                    .input = *strata_graph_input_record(g),
                                    .has_features = strata_graph_feature_count(g) > 0 };
-    strata_graph_destroy(g);
+    m->opened = m->graph_text ? NULL : malloc(sizeof(*m->opened));
+    if (m->opened)
+        *m->opened = g;
+    else
+        strata_graph_destroy(g);
     return EXIT_DONE;
 }
 
@@ -162,7 +176,7 @@ int model_open(const struct options *o, const char *name, struct model *out)
     int code = model_context(o, &out->ctx);
     if (code)
         return code;
-    if (strchr(name, '/') || has_suffix(name, ".graph"))
+    if (strchr(name, '/') || has_suffix(name, ".graph") || has_suffix(name, ".onnx"))
         code = open_graph_file(out, name);
     else if (strata_find_model(out->ctx, name, &out->info, &err) != STRATA_OK)
         code = talk_failure(STAGE_MODEL, &err, NULL);
@@ -172,6 +186,9 @@ int model_open(const struct options *o, const char *name, struct model *out)
 void model_close(struct model *m)
 {
     strata_weights_destroy(m->weights);
+    if (m->opened)
+        strata_graph_destroy(*m->opened);
+    free(m->opened);
     strata_context_destroy(m->ctx);
     free(m->pipeline);
     free(m->graph_text);
@@ -235,7 +252,7 @@ int model_build(const struct model *m, int batch, int height, int width, bool wh
     if (o->out_indices && check_indices(o->out_indices))
         return EXIT_USAGE;
 
-    int code = m->graph_text ? build_from_file(m, batch, height, width, out)
+    int code = m->graph_path ? build_from_file(m, batch, height, width, out)
                              : build_by_name(m, batch, height, width, out);
     if (code)
         return code;
@@ -254,7 +271,8 @@ int model_check_weights(const struct options *o, bool required)
 {
     if (o->weights && o->random_weights.given)
         return talk_error(EXIT_USAGE, "--weights and --random-weights exclude each other; give one of them");
-    if (required && !o->weights && !o->random_weights.given)
+    const bool own = o->arg_count > 0 && has_suffix(o->args[0], ".onnx"); /* the model brings them */
+    if (required && !own && !o->weights && !o->random_weights.given)
         return talk_error(EXIT_USAGE,
                           "no weights; give --weights FILE, or --random-weights 1 to try things out");
     const char *alone = o->auto_map   ? "--auto-map"

@@ -15,9 +15,10 @@ strata_status strata_graph_export_onnx(const strata_graph *g, const strata_onnx_
     return absent(err);
 }
 
-strata_status strata_graph_import_onnx(strata_context *ctx, const char *path, strata_graph **out, strata_error *err)
+strata_status strata_graph_import_onnx(strata_context *ctx, const char *path, const strata_onnx_import *options,
+                                       strata_graph **out, strata_error *err)
 {
-    (void)ctx, (void)path;
+    (void)ctx, (void)path, (void)options;
     *out = NULL;
     return absent(err);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OLDEST_OPSET = 7, LONGEST_NAME = 160 };
+enum { OLDEST_OPSET = 7, LONGEST_NAME = 160, USUAL_SIZE = 224 };
 
 /* ---- Values -------------------------------------------------------------------------------------------------------- */
 
@@ -53,7 +53,7 @@ static strata_status collect_values(onnx_importer *im, const Onnx__GraphProto *g
     if (im->val == NULL)
         return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu values", im->path, room);
     for (size_t i = 0; i < g->n_initializer; i++)
-        im->val[im->count++] = (onnx_val){ .name = text_or_empty(g->initializer[i]->name), .initializer = true };
+        im->val[im->count++] = (onnx_val){ .name = text_or_empty(g->initializer[i]->name), .given = true };
     qsort(im->val, im->count, sizeof *im->val, by_name);
     const size_t initializers = im->count;
     for (size_t i = 0; i < g->n_input; i++) { /* old files list initializers as inputs too */
@@ -72,17 +72,24 @@ static strata_status collect_values(onnx_importer *im, const Onnx__GraphProto *g
     return STRATA_OK;
 }
 
-/* A name of the file as one of ours: those that the graph's text form or selectors cannot hold are changed. */
-static const char *clean_name(onnx_importer *im, const char *name, const char *suffix)
+/* A name of the file as one of ours: what the graph's text form or selectors cannot hold is changed. */
+static void clean_text(const char *name, char text[LONGEST_NAME + 1])
 {
-    char   text[LONGEST_NAME + 32];
     size_t length = 0;
     for (; *name != '\0' && length < LONGEST_NAME; name++)
         text[length++] = (unsigned char)*name <= ' ' || *name == 0x7f || strchr("\"\\,%", *name) ? '_' : *name;
     if (length == 0)
         text[length++] = '_';
-    snprintf(text + length, sizeof text - length, "%s", suffix);
-    const char *unique = strata_graph_unique_name(strata_builder_graph(im->b), text);
+    text[length] = '\0';
+}
+
+/* The same, as a name that no value has yet. */
+static const char *clean_name(onnx_importer *im, const char *name, const char *suffix)
+{
+    char text[LONGEST_NAME + 1], whole[LONGEST_NAME + 32];
+    clean_text(name, text);
+    snprintf(whole, sizeof whole, "%s%s", text, suffix);
+    const char *unique = strata_graph_unique_name(strata_builder_graph(im->b), whole);
     if (unique == NULL)
         strata_builder_fail(im->b, STRATA_NOMEM, "%s: out of memory", im->path);
     return unique;
@@ -186,7 +193,7 @@ bool onnx_scalar_of(const onnx_val *v, double *out)
     return true;
 }
 
-strata_node *onnx_val_node(onnx_op *op, onnx_val *v)
+strata_node *onnx_val_node(const onnx_op *op, onnx_val *v)
 {
     if (v->node != NULL)
         return v->node;
@@ -194,10 +201,9 @@ strata_node *onnx_val_node(onnx_op *op, onnx_val *v)
     if (v->constant != NULL) {
         const strata_tensor_desc *d = strata_tensor_get_desc(v->constant);
         if (d->dtype != STRATA_F32) {
-            onnx_reject(op, "'%s' holds integers, which no value of a graph is", v->name);
             return NULL;
         }
-        if (v->initializer) {
+        if (v->given) {
             v->node = strata_emit_param(op->b, name, d);
             if (!strata_builder_failed(op->b))
                 strata_node_set_data(v->node, v->constant);
@@ -215,10 +221,14 @@ strata_node *onnx_val_node(onnx_op *op, onnx_val *v)
 
 strata_node *onnx_operand(onnx_op *op, int i)
 {
-    if (onnx_has(op, i))
-        return onnx_val_node(op, op->in[i]);
-    onnx_reject(op, "operand %d is missing", i);
-    return NULL;
+    if (!onnx_has(op, i)) {
+        onnx_reject(op, "operand %d is missing", i);
+        return NULL;
+    }
+    strata_node *n = onnx_val_node(op, op->in[i]);
+    if (n == NULL)
+        onnx_reject(op, "operand %d holds integers, which no value of a graph is", i);
+    return n;
 }
 
 strata_tensor *onnx_as_f32(onnx_op *op, strata_tensor *t)
@@ -333,14 +343,12 @@ static void read_node(onnx_op *op, bool blocked)
     if ((!blocked && onnx_fold(op)) || onnx_match(op))
         return;
     onnx_reader read = find_reader(op->node);
-    if (blocked)
-        for (size_t k = 0; k < op->node->n_output; k++) {
-            if (onnx_out(op, (int)k) != NULL)
-                onnx_out(op, (int)k)->blocked = true;
-        }
-    else if (read == NULL)
+    for (size_t k = 0; blocked && k < op->node->n_output; k++)
+        if (onnx_out(op, (int)k) != NULL)
+            onnx_out(op, (int)k)->blocked = true;
+    if (read == NULL && !(blocked && onnx_may_match(op->node->op_type)))
         onnx_reject(op, "there is no op for it");
-    else
+    else if (!blocked)
         read(op);
 }
 
@@ -388,7 +396,7 @@ static strata_status import_node(onnx_importer *im, const Onnx__NodeProto *node,
             v->defined = true;
             if (op.problem != NULL)
                 v->problem = op.problem;
-            else if (v->node == NULL && v->base == NULL && v->constant == NULL && !v->blocked)
+            else if (v->node == NULL && v->base == NULL && v->constant == NULL && !v->blocked && !v->empty)
                 v->problem = onnx_keep(im, "its output %zu cannot be computed", k);
         }
     }
@@ -402,7 +410,7 @@ static strata_status import_input(onnx_importer *im, const Onnx__ValueInfoProto 
 {
     const char *name = text_or_empty(info->name);
     onnx_val   *v = onnx_find(im, name);
-    if (v->initializer)
+    if (v->given)
         return STRATA_OK;
     const Onnx__TypeProto *type = info->type;
     if (type == NULL || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || type->tensor_type->shape == NULL)
@@ -412,14 +420,17 @@ static strata_status import_input(onnx_importer *im, const Onnx__ValueInfoProto 
         return strata_fail(err, STRATA_UNSUPPORTED, "%s: input '%.200s' is not f32", im->path, name);
     if (shape->n_dim > STRATA_MAX_RANK)
         return strata_fail(err, STRATA_UNSUPPORTED, "%s: input '%.200s' has rank %zu", im->path, name, shape->n_dim);
-    int64_t dim[STRATA_MAX_RANK] = { 0 };
+    const int chosen[4] = { im->how.batch ? im->how.batch : 1, 0, im->how.height ? im->how.height : USUAL_SIZE,
+                            im->how.width ? im->how.width : USUAL_SIZE };
+    int64_t   dim[STRATA_MAX_RANK] = { 0 };
     for (size_t i = 0; i < shape->n_dim; i++) {
         const Onnx__TensorShapeProto__Dimension *d = shape->dim[i];
-        const bool known = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && d->dim_value > 0;
-        if (!known && i > 0)
-            return strata_fail(err, STRATA_UNSUPPORTED, "%s: dim %zu of input '%.200s' is symbolic; only the batch may be: "
-                               "export the model again for a fixed size", im->path, i, name);
-        dim[i] = known ? d->dim_value : 1;
+        if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && d->dim_value > 0)
+            dim[i] = d->dim_value;
+        else
+            dim[i] = i < 4 && (i == 0 || shape->n_dim == 4) ? chosen[i] : 0;
+        if (dim[i] < 1)
+            return strata_fail(err, STRATA_UNSUPPORTED, "%s: dim %zu of input '%.200s' is left open", im->path, i, name);
     }
     strata_tensor_desc desc = strata_desc_f32((int)shape->n_dim, dim);
     v->node = strata_emit_input(im->b, clean_name(im, name, ""), &desc);
@@ -437,64 +448,100 @@ static strata_status import_initializers(onnx_importer *im, const Onnx__GraphPro
     return STRATA_OK;
 }
 
-/* Marks what the outputs need, from the last node to the first, through blocked values to the reasons. */
-static strata_status report_problems(onnx_importer *im, const Onnx__GraphProto *g, strata_error *err)
+static void emit_output(onnx_importer *im, const onnx_op *op, onnx_val *v)
 {
-    for (size_t i = 0; i < g->n_output; i++)
-        onnx_find(im, text_or_empty(g->output[i]->name))->needed = true;
-    char   text[1700] = "";
-    size_t used = 0;
-    int    count = 0;
+    char name[LONGEST_NAME + 1];
+    clean_text(v->name, name);
+    strata_emit_output(im->b, name, onnx_val_node(op, v));
+}
+
+static bool is_missing(const onnx_val *v) { return v->blocked || v->problem != NULL; }
+
+/* The values that a node which cannot be imported starts from. */
+static void emit_frontier(onnx_importer *im, const onnx_op *op, const Onnx__NodeProto *node)
+{
+    for (size_t k = 0; k < node->n_input; k++) {
+        onnx_val *v = *node->input[k] != '\0' ? onnx_find(im, node->input[k]) : NULL;
+        if (v == NULL || v->is_output || is_missing(v) || v->constant != NULL || (v->node == NULL && v->base == NULL))
+            continue;
+        v->is_output = true;
+        emit_output(im, op, v);
+    }
+}
+
+/* The nodes that outputs need and that cannot be imported: all of them in one message. */
+typedef struct complaint {
+    char   text[1700];
+    size_t used;
+    int    count;
+} complaint;
+
+static void complain(onnx_importer *im, complaint *c, const Onnx__NodeProto *node, const char *problem)
+{
+    const char *name = node->name != NULL && *node->name ? node->name : node->output[0];
+    strata_log(strata_graph_context(strata_builder_graph(im->b)), STRATA_LOG_INFO, "%s: %.60s '%.200s': %s", im->path,
+               node->op_type, name, problem);
+    c->count++;
+    const size_t room = sizeof c->text - c->used;
+    if (room < 300) /* the log has the rest */
+        return;
+    int length = snprintf(c->text + c->used, room, "%s%.40s '%.80s': %.150s", c->used ? "; " : "", node->op_type, name,
+                          problem);
+    c->used += length > 0 ? (size_t)length : 0;
+}
+
+/* From the last node to the first, from missing outputs through blocked values to the reasons. */
+static void trace_problems(onnx_importer *im, const onnx_op *op, const Onnx__GraphProto *g, complaint *c)
+{
     for (size_t i = g->n_node; i-- > 0;) {
         const Onnx__NodeProto *node = g->node[i];
-        bool                   needed = false, blocked = false;
         const char            *problem = NULL;
+        bool                   missing = false;
         for (size_t k = 0; k < node->n_output; k++) {
             const onnx_val *v = *node->output[k] != '\0' ? onnx_find(im, node->output[k]) : NULL;
-            if (v != NULL && v->needed) {
-                needed = true;
-                blocked |= v->blocked;
+            if (v != NULL && v->needed && is_missing(v)) {
+                missing = true;
                 problem = v->problem != NULL ? v->problem : problem;
             }
         }
-        for (size_t k = 0; needed && blocked && k < node->n_input; k++)
+        for (size_t k = 0; missing && k < node->n_input; k++)
             if (*node->input[k] != '\0')
                 onnx_find(im, node->input[k])->needed = true;
-        if (!needed || problem == NULL)
-            continue;
-        count++;
-        const char *name = node->name != NULL && *node->name ? node->name : node->output[0];
-        strata_log(strata_graph_context(strata_builder_graph(im->b)), STRATA_LOG_INFO, "%s: %.60s '%.200s': %s", im->path,
-                   node->op_type, name, problem);
-        int length = used + 200 < sizeof text ? snprintf(text + used, sizeof text - used, "%s%.40s '%.80s': %s",
-                                                         used ? "; " : "", node->op_type, name, problem) : 0;
-        used += length > 0 ? (size_t)length : 0;
-        used = used < sizeof text ? used : sizeof text - 1;
+        if (missing && im->how.partial)
+            emit_frontier(im, op, node);
+        if (problem != NULL)
+            complain(im, c, node, problem);
     }
-    if (count == 0)
-        return STRATA_OK;
-    return strata_fail(err, STRATA_UNSUPPORTED, "%s: %d node%s cannot be imported: %s", im->path, count,
-                       count == 1 ? "" : "s", text);
 }
 
 static strata_status import_outputs(onnx_importer *im, const Onnx__GraphProto *g, strata_error *err)
 {
     static const Onnx__NodeProto nothing = ONNX__NODE_PROTO__INIT;
-    onnx_op                      op = { .im = im, .node = &nothing, .b = im->b };
+    const onnx_op                op = { .im = im, .node = &nothing, .b = im->b };
+    complaint                    c = { .count = 0 };
     if (g->n_output == 0)
         return strata_fail(err, STRATA_FORMAT, "%s: the graph has no output", im->path);
     for (size_t i = 0; i < g->n_output; i++) {
-        const onnx_val *v = onnx_find(im, text_or_empty(g->output[i]->name));
+        onnx_val *v = onnx_find(im, text_or_empty(g->output[i]->name));
         if (v == NULL || !v->defined)
             return strata_fail(err, STRATA_FORMAT, "%s: nothing gives the output '%.200s'", im->path,
                                text_or_empty(g->output[i]->name));
+        v->needed = v->is_output = true;
     }
-    STRATA_TRY(report_problems(im, g, err));
+    trace_problems(im, &op, g, &c);
+    if (c.count > 0 && !im->how.partial)
+        return strata_fail(err, STRATA_UNSUPPORTED, "%s: %d node%s cannot be imported: %s", im->path, c.count,
+                           c.count == 1 ? "" : "s", c.text);
+    if (c.count > 0)
+        strata_log(strata_graph_context(strata_builder_graph(im->b)), STRATA_LOG_WARNING, "%s: without %d node%s that "
+                   "cannot be imported: %.800s", im->path, c.count, c.count == 1 ? "" : "s", c.text);
     for (size_t i = 0; i < g->n_output; i++) {
         onnx_val *v = onnx_find(im, g->output[i]->name);
+        if (is_missing(v))
+            continue;
         if (v->constant != NULL || (v->node == NULL && v->base == NULL))
             return strata_fail(err, STRATA_UNSUPPORTED, "%s: output '%.200s' does not depend on the input", im->path, v->name);
-        strata_emit_output(im->b, v->name, onnx_val_node(&op, v));
+        emit_output(im, &op, v);
     }
     return STRATA_OK;
 }
@@ -607,18 +654,24 @@ static strata_status import_graph(onnx_importer *im, strata_error *err)
     return STRATA_OK;
 }
 
-strata_status strata_graph_import_onnx(strata_context *ctx, const char *path, strata_graph **out, strata_error *err)
+strata_status strata_graph_import_onnx(strata_context *ctx, const char *path, const strata_onnx_import *options,
+                                       strata_graph **out, strata_error *err)
 {
     onnx_importer im = { .path = path };
     *out = NULL;
+    if (options != NULL)
+        im.how = *options;
+    if (im.how.batch < 0 || im.how.height < 0 || im.how.width < 0)
+        return strata_fail(err, STRATA_INVALID, "%s: sizes below zero", path);
     STRATA_TRY(onnx_file_open(path, &im.file, err));
     const Onnx__ModelProto *model = onnx_file_model(im.file);
-    const char             *name = model->graph != NULL ? text_or_empty(model->graph->name) : "";
+    char                    name[LONGEST_NAME + 1];
+    clean_text(model->graph != NULL ? text_or_empty(model->graph->name) : "", name);
     strata_status           status;
     if (model->graph == NULL)
         status = strata_fail(err, STRATA_FORMAT, "%s: no ONNX model: it has no graph", path);
     else
-        status = strata_builder_create(ctx, *name ? name : "onnx", &im.b, err);
+        status = strata_builder_create(ctx, name, &im.b, err);
     if (status == STRATA_OK) {
         status = import_graph(&im, err);
         if (status != STRATA_OK) /* so that finish takes the graph away */

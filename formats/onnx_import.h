@@ -22,7 +22,8 @@
 typedef struct onnx_val {
     const char            *name;     /* in the file */
     const Onnx__NodeProto *producer; /* NULL: an input or initializer */
-    bool                   defined, initializer, blocked, needed;
+    bool                   defined, empty, blocked, needed, is_output;
+    bool                   given; /* a constant that stands in the file: a parameter; others are the graph's */
     const char            *problem; /* why the producer cannot be imported */
     strata_tensor         *constant; /* f32 or i64 */
     strata_node           *node, *base;
@@ -39,6 +40,7 @@ typedef struct onnx_importer {
     int64_t         opset;
     onnx_val       *val; /* sorted by name */
     size_t          count;
+    strata_onnx_import how;
     char          **texts; /* of this import */
     size_t          text_count;
 } onnx_importer;
@@ -78,7 +80,8 @@ bool onnx_has(const onnx_op *op, int i); /* operand i is given */
 void onnx_shape(const onnx_val *v, strata_tensor_desc *out);
 /* The operand as a value of the graph in its own order of dims. NULL after rejecting (integers). */
 strata_node *onnx_operand(onnx_op *op, int i);
-strata_node *onnx_val_node(onnx_op *op, onnx_val *v);
+/* NULL where the value holds integers. */
+strata_node *onnx_val_node(const onnx_op *op, onnx_val *v);
 /* Whether operand i is one number, f32 or integer, known now. */
 bool onnx_scalar_of(const onnx_val *v, double *out);
 /* A constant tensor as f32 whatever its type; the caller unrefs. */
@@ -106,6 +109,8 @@ extern const onnx_row onnx_layer_rows[], onnx_math_rows[], onnx_shape_rows[]; /*
 
 /* Computes the node from constant operands, when it can. */
 bool onnx_fold(onnx_op *op);
+/* Whether a node of this kind may be part of what onnx_match recognises, without having an op of ours. */
+bool onnx_may_match(const char *type);
 /* Recognises the node as the end of a known function of one value (gelu, silu, ...) or norm. */
 bool onnx_match(onnx_op *op);
 

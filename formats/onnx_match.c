@@ -43,6 +43,14 @@ static const struct {
     { "Relu", positive, NULL },
 };
 
+bool onnx_may_match(const char *type)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+        if (strcmp(functions[i].name, type) == 0)
+            return true;
+    return false;
+}
+
 /* v as a function of `leaf`, at x; NaN when it is none, or too long. */
 static double value_at(onnx_importer *im, const onnx_val *v, const onnx_val *leaf, double x, int *budget)
 {

@@ -196,13 +196,16 @@ static void read_constant(onnx_op *op)
     strata_tensor              *t = NULL;
     strata_error                err = { .text = "it has no value" };
     strata_tensor_desc          d = { .dtype = STRATA_I64 };
+    if (onnx_out(op, 0) == NULL)
+        return;
     if (a != NULL && a->t != NULL) {
         if (onnx_file_tensor(op->im->file, a->t, &t, &err) != STRATA_OK)
             onnx_reject(op, "%s", err.text);
-        else if (t == NULL)
-            onnx_reject(op, "it is empty");
+        else if (t == NULL) /* in place of an operand that is left out */
+            onnx_out(op, 0)->empty = true;
         else
             onnx_give_constant(op, 0, t);
+        onnx_out(op, 0)->given = true;
         return;
     }
     const void *from = NULL;

@@ -118,17 +118,26 @@ static int make_pipeline(struct model *m)
 
 /* ---- Building -------------------------------------------------------------------------------- */
 
-static int parse_graph(const struct model *m, strata_graph **out)
+/* Whether an ONNX file that was read already is what is asked for; 0 fits everything. */
+static bool fits(const strata_graph *g, int batch, int height, int width)
 {
+    const int64_t *dim = strata_graph_input(g, 0).desc->dim;
+    return (!batch || batch == dim[0]) && (!height || height == dim[2]) && (!width || width == dim[3]);
+}
+
+static int parse_graph(const struct model *m, int batch, int height, int width, strata_graph **out)
+{
+    const strata_onnx_import how = { batch, height, width, m->partial };
     strata_error  err = { 0 };
     strata_status status = STRATA_OK;
-    *out = m->opened ? *m->opened : NULL;
-    if (*out)
+    *out = NULL;
+    if (m->opened && *m->opened && fits(*m->opened, batch, height, width)) {
+        *out = *m->opened;
         *m->opened = NULL;
-    else if (m->graph_text)
+    } else if (m->graph_text)
         status = strata_graph_parse(m->ctx, m->graph_path, m->graph_text, m->graph_size, out, &err);
     else
-        status = strata_graph_import_onnx(m->ctx, m->graph_path, out, &err);
+        status = strata_graph_import_onnx(m->ctx, m->graph_path, &how, out, &err);
     if (status != STRATA_OK)
         return talk_failure(STAGE_FILES, &err, NULL);
     if (strata_graph_input_count(*out) == 1 && strata_graph_input(*out, 0).desc->rank == 4)
@@ -152,8 +161,9 @@ static int open_graph_file(struct model *m, const char *path)
         code = read_stream(from, path, &m->graph_text, &m->graph_size);
     fclose(from);
     m->graph_path = path;
+    m->partial = m->options->at || m->options->out_indices;
     if (!code)
-        code = parse_graph(m, &g);
+        code = parse_graph(m, m->options->batch, m->options->size[0], m->options->size[1], &g);
     if (code)
         return code;
     m->graph_batch = (int)strata_graph_input(g, 0).desc->dim[0];
@@ -213,12 +223,10 @@ static int build_from_file(const struct model *m, int batch, int height, int wid
         return talk_error(EXIT_USAGE,
                           "%s: a graph file has its shapes; leave out --num-classes and --in-channels",
                           m->graph_path);
-    int code = parse_graph(m, out);
-    if (code)
+    int code = parse_graph(m, batch, height, width, out);
+    if (code || fits(*out, batch, height, width))
         return code;
     const int64_t *dim = strata_graph_input(*out, 0).desc->dim;
-    if ((!batch || batch == dim[0]) && (!height || height == dim[2]) && (!width || width == dim[3]))
-        return EXIT_DONE;
     code =
         talk_error(EXIT_USAGE, "%s: the graph is for %lld inputs of %lldx%lld at once, not %d of %dx%d",
                    m->graph_path, (long long)dim[0], (long long)dim[2], (long long)dim[3],

@@ -13,6 +13,7 @@ struct model {
     const char           *graph_path; /* NULL: a registered model */
     char                 *graph_text; /* NULL: an ONNX file */
     size_t                graph_size;
+    bool                  partial; /* outputs are chosen: those of an ONNX file that cannot be had do not matter */
     strata_graph        **opened; /* *opened: the graph of an ONNX file, for the first who builds */
     int                   graph_batch;
     strata_weights       *weights; /* NULL: random ones, or none */

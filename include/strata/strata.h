@@ -254,11 +254,15 @@ typedef struct strata_onnx_options {
  * outputs need has no numbers; UNSUPPORTED when this build has no ONNX. `options` may be NULL. */
 STRATA_API strata_status strata_graph_export_onnx(const strata_graph *g, const strata_onnx_options *options,
                                                   const char *path, strata_error *err);
+typedef struct strata_onnx_import {
+    int  batch, height, width; /* for what the file leaves open; 0: 1, and 224x224 as ImageNet's models have it */
+    bool partial; /* in place of outputs that need unsupported nodes, the values that those nodes start from */
+} strata_onnx_import;
+
 /* Reads a model of which every node that its outputs need can be said in our ops; UNSUPPORTED names all others at once.
- * Initializers become parameters with their numbers, values keep their names. A symbolic batch becomes 1, other
- * symbolic sizes are refused. */
-STRATA_API strata_status strata_graph_import_onnx(strata_context *ctx, const char *path, strata_graph **out,
-                                                  strata_error *err);
+ * Initializers become parameters with their numbers, values keep their names. `options` may be NULL. */
+STRATA_API strata_status strata_graph_import_onnx(strata_context *ctx, const char *path, const strata_onnx_import *options,
+                                                  strata_graph **out, strata_error *err);
 
 /* ---- Weights ------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OLDEST_OPSET = 7, LONGEST_NAME = 160, USUAL_SIZE = 224 };
+enum { OLDEST_OPSET = 6, LONGEST_NAME = 160, USUAL_SIZE = 224 };
 
 /* ---- Values -------------------------------------------------------------------------------------------------------- */
 
@@ -53,7 +53,7 @@ static strata_status collect_values(onnx_importer *im, const Onnx__GraphProto *g
     if (im->val == NULL)
         return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu values", im->path, room);
     for (size_t i = 0; i < g->n_initializer; i++)
-        im->val[im->count++] = (onnx_val){ .name = text_or_empty(g->initializer[i]->name), .given = true };
+        im->val[im->count++] = (onnx_val){ .name = text_or_empty(g->initializer[i]->name), .given = true, .fixed = true };
     qsort(im->val, im->count, sizeof *im->val, by_name);
     const size_t initializers = im->count;
     for (size_t i = 0; i < g->n_input; i++) { /* old files list initializers as inputs too */
@@ -276,7 +276,8 @@ onnx_val *onnx_out(const onnx_op *op, int k)
 const char *onnx_name(onnx_op *op, int k, bool base)
 {
     onnx_val *v = onnx_out(op, k);
-    return clean_name(op->im, v != NULL ? v->name : op->name, base ? "/base" : "");
+    const char *name = v != NULL ? v->name : op->name != NULL ? op->name : op->node->op_type;
+    return clean_name(op->im, name, base ? "/base" : "");
 }
 
 void onnx_give(onnx_op *op, int k, strata_node *n)
@@ -387,6 +388,9 @@ static strata_status import_node(onnx_importer *im, const Onnx__NodeProto *node,
     strata_status status = gather_operands(&op, &blocked, err);
     if (status == STRATA_OK) {
         op.name = onnx_name(&op, 0, false);
+        bool fixed = true;
+        for (int i = 0; i < op.in_count; i++)
+            fixed &= op.in[i] == NULL || op.in[i]->fixed;
         NN_SCOPE(im->b, "%s", op.name)
             read_node(&op, blocked);
         for (size_t k = 0; k < node->n_output; k++) {
@@ -394,6 +398,7 @@ static strata_status import_node(onnx_importer *im, const Onnx__NodeProto *node,
             if (v == NULL)
                 continue;
             v->defined = true;
+            v->fixed = fixed;
             if (op.problem != NULL)
                 v->problem = op.problem;
             else if (v->node == NULL && v->base == NULL && v->constant == NULL && !v->blocked && !v->empty)

@@ -23,6 +23,7 @@ typedef struct onnx_val {
     const char            *name;     /* in the file */
     const Onnx__NodeProto *producer; /* NULL: an input or initializer */
     bool                   defined, empty, blocked, needed, is_output;
+    bool                   fixed; /* does not depend on an input */
     bool                   given; /* a constant that stands in the file: a parameter; others are the graph's */
     const char            *problem; /* why the producer cannot be imported */
     strata_tensor         *constant; /* f32 or i64 */

@@ -106,7 +106,7 @@ static void read_gemm(onnx_op *op)
     strata_node *x = onnx_operand(op, 0), *weight = onnx_operand(op, 1), *c = NULL;
     if (x == NULL || weight == NULL)
         return;
-    if (op->in[1]->constant == NULL || x->desc.rank != 2 || weight->desc.rank != 2) {
+    if (!op->in[1]->fixed || x->desc.rank != 2 || weight->desc.rank != 2) {
         onnx_reject(op, "a product of two computed values is not supported");
         return;
     }
@@ -123,7 +123,9 @@ static void read_gemm(onnx_op *op)
         if (c != NULL && c->desc.rank != 1)
             c = nn_reshape(op->b, c, weight->desc.dim[0]);
         onnx_give(op, 0, strata_emit(op->b, &strata_op_dense, name, NULL, x, weight, c));
-    } else if (c->desc.rank == 2 && op->problem == NULL) {
+    } else if (c->desc.rank <= 2 && op->problem == NULL) {
+        if (c->desc.rank < 2)
+            c = nn_reshape(op->b, c, 1, -1);
         strata_node *product = strata_emit(op->b, &strata_op_dense, NULL, NULL, x, weight, NULL);
         onnx_give(op, 0, strata_emit(op->b, &strata_op_add, name, NULL, product, c));
     } else {
@@ -134,9 +136,8 @@ static void read_gemm(onnx_op *op)
 /* x[...,K] * weight[K,M]: over channels where the last dim is (or easily becomes) dim 1 of a map. */
 static void read_matmul(onnx_op *op)
 {
-    strata_tensor_desc x;
-    if (!onnx_has(op, 0) || !onnx_has(op, 1) || op->in[1]->constant == NULL ||
-        strata_tensor_get_desc(op->in[1]->constant)->rank != 2) {
+    strata_tensor_desc x, w;
+    if (!onnx_has(op, 0) || !onnx_has(op, 1) || !op->in[1]->fixed || (onnx_shape(op->in[1], &w), w.rank) != 2) {
         onnx_reject(op, "a product of two computed values, as in attention, is not supported");
         return;
     }
@@ -174,7 +175,7 @@ static void read_batch_norm(onnx_op *op)
     for (int i = 0; i < 5; i++)
         if ((in[i] = onnx_operand(op, i)) == NULL)
             return;
-    if (onnx_int(op, "training_mode", 0) != 0) {
+    if (onnx_int(op, "training_mode", 0) != 0 || (op->im->opset < 7 && onnx_int(op, "is_test", 0) == 0)) {
         onnx_reject(op, "it is in training mode; export the model in evaluation mode");
         return;
     }
@@ -363,7 +364,7 @@ static void read_resize(onnx_op *op)
         a.align_corners = strcmp(places, "align_corners") == 0;
         fits = fits && strcmp(mode, "linear") == 0 && (a.align_corners || strcmp(places, "half_pixel") == 0 ||
                (strcmp(places, "pytorch_half_pixel") == 0 && size[0] > 1 && size[1] > 1));
-        for (int i = 0; i < 2 && !a.align_corners; i++) /* a factor that was rounded moves the places */
+        for (int i = 0; i < 2; i++) /* a factor that was rounded moves the places */
             fits = fits && fabs((double)size[i] - scale[i] * (double)x->desc.dim[2 + i]) < 1e-3;
     }
     if (!fits)

@@ -203,11 +203,13 @@ static bool same_order(const place *a, const place *b)
 /* Both operands in one order of dims and of one rank, in x and y. */
 static bool align(onnx_op *op, place *x, place *y)
 {
+    if (onnx_int(op, "broadcast", 0) != 0)
+        return onnx_reject(op, "broadcasting as of opset 6 is not supported");
     if (!find_place(op, 0, x) || !find_place(op, 1, y))
         return false;
-    if (x->turned && op->in[1]->constant != NULL && y->x->desc.rank <= x->x->desc.rank) {
+    if (x->turned && op->in[1]->fixed && y->x->desc.rank <= x->x->desc.rank) {
         y->x = turn_constant(op, y->x, x);
-    } else if (y->turned && op->in[0]->constant != NULL && x->x->desc.rank <= y->x->desc.rank) {
+    } else if (y->turned && op->in[0]->fixed && x->x->desc.rank <= y->x->desc.rank) {
         x->x = turn_constant(op, x->x, y);
         memcpy(x->perm, y->perm, sizeof x->perm);
         x->turned = true;
@@ -230,7 +232,7 @@ static bool align(onnx_op *op, place *x, place *y)
 
 static void binary(onnx_op *op, const strata_op_def *def)
 {
-    place x, y;
+    place x = { 0 }, y = { 0 };
     if (align(op, &x, &y))
         give(op, &x, strata_emit(op->b, def, result_name(op, &x), NULL, x.x, y.x));
 }
@@ -239,7 +241,7 @@ static void binary(onnx_op *op, const strata_op_def *def)
 static bool with_number(onnx_op *op, int i, double *value, place *p)
 {
     strata_tensor_desc one, other;
-    if (op->in_count != 2 || !onnx_has(op, 0) || !onnx_has(op, 1) || !onnx_scalar_of(op->in[i], value) ||
+    if (op->in_count != 2 || onnx_int(op, "broadcast", 0) != 0 || !onnx_has(op, 0) || !onnx_has(op, 1) || !onnx_scalar_of(op->in[i], value) ||
         op->in[1 - i]->constant != NULL || !isfinite(*value))
         return false;
     onnx_shape(op->in[i], &one);
@@ -292,7 +294,7 @@ static void read_div(onnx_op *op)
 /* relu(x) - slope * relu(-x) */
 static void read_prelu(onnx_op *op)
 {
-    place x, slope;
+    place x = { 0 }, slope = { 0 };
     if (!align(op, &x, &slope))
         return;
     strata_node *negative = nn_relu(op->b, nn_neg(op->b, x.x));

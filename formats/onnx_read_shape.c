@@ -161,6 +161,15 @@ static void read_same(onnx_op *op)
         onnx_give_same(op, 0, op->in[0]);
 }
 
+static void read_dropout(onnx_op *op)
+{
+    double training = 0;
+    if (onnx_has(op, 2) && (!onnx_scalar_of(op->in[2], &training) || training != 0))
+        onnx_reject(op, "it is in training mode; export the model in evaluation mode");
+    else
+        read_same(op);
+}
+
 static void read_cast(onnx_op *op)
 {
     if (onnx_int(op, "to", 0) == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
@@ -456,7 +465,7 @@ const onnx_row onnx_shape_rows[] = {
     { "Unsqueeze", read_unsqueeze },
     { "Transpose", read_transpose },
     { "Identity", read_same },
-    { "Dropout", read_same },
+    { "Dropout", read_dropout },
     { "Cast", read_cast },
     { "Shape", read_shape },
     { "Constant", read_constant },

@@ -17,67 +17,12 @@
  * with, and refused. */
 #include "checkpoint.pb-c.h"
 #include "weights.h"
+#include "wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct span {
-    const unsigned char *at, *end;
-} span;
-
-typedef struct field {
-    const unsigned char *start; /* of its tag */
-    uint64_t             number;
-    unsigned             type;
-    span                 payload; /* of length-delimited fields */
-} field;
-
-enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 enum { MAX_TENSOR_HEADER = 1024, CRC_TRAILER = 17 };
-
-/* ---- The wire format ----------------------------------------------------------------------------------- */
-
-static bool read_varint(span *s, uint64_t *out)
-{
-    *out = 0;
-    for (int shift = 0; shift < 64 && s->at < s->end; shift += 7) {
-        unsigned char byte = *s->at++;
-        *out |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return true;
-    }
-    return false;
-}
-
-/* Reads the field at s->at, and moves behind it. False when it does not fit in s. */
-static bool read_field(span *s, field *f)
-{
-    uint64_t tag, length = 0;
-    f->start = s->at;
-    if (!read_varint(s, &tag))
-        return false;
-    f->number = tag >> 3;
-    f->type = tag & 7;
-    switch (f->type) {
-    case WIRE_VARINT:
-        if (!read_varint(s, &length))
-            return false;
-        length = 0;
-        break;
-    case WIRE_FIXED64: length = 8; break;
-    case WIRE_FIXED32: length = 4; break;
-    case WIRE_BYTES:
-        if (!read_varint(s, &length))
-            return false;
-        break;
-    default: return false;
-    }
-    if (length > (uint64_t)(s->end - s->at))
-        return false;
-    f->payload = (span){ s->at, s->at + length };
-    s->at += length;
-    return true;
-}
 
 /* ---- Values -------------------------------------------------------------------------------------------- */
 
@@ -108,18 +53,18 @@ typedef struct value {
     size_t             tag_length;
     strata_tensor_desc desc;
     bool               text; /* of type str */
-    span               content;
+    wire_span          content;
 } value;
 
 /* Splits a TensorProto into its content and the rest, which protobuf-c decodes. */
-static strata_status decode_tensor(const char *name, span body, value *v, strata_error *err)
+static strata_status decode_tensor(const char *name, wire_span body, value *v, strata_error *err)
 {
     unsigned char header[MAX_TENSOR_HEADER];
     size_t used = 0;
     bool has_content = false;
     while (body.at < body.end) {
-        field f;
-        if (!read_field(&body, &f))
+        wire_field f;
+        if (!wire_read_field(&body, &f))
             return strata_fail(err, STRATA_FORMAT, "%s: the tensor is damaged or cut short", name);
         size_t size = (size_t)(body.at - f.start);
         if (f.number == 3 && f.type == WIRE_BYTES) {
@@ -136,7 +81,7 @@ static strata_status decode_tensor(const char *name, span body, value *v, strata
         }
     }
     if (!has_content)
-        v->content = (span){ body.end, body.end };
+        v->content = (wire_span){ body.end, body.end };
 
     Strata__Mindspore__TensorProto *t = strata__mindspore__tensor_proto__unpack(NULL, used, header);
     if (t == NULL)
@@ -163,12 +108,12 @@ static strata_status decode_tensor(const char *name, span body, value *v, strata
     return status;
 }
 
-static strata_status decode_value(span body, uint64_t at, value *v, strata_error *err)
+static strata_status decode_value(wire_span body, uint64_t at, value *v, strata_error *err)
 {
-    span tensor = { NULL, NULL };
+    wire_span tensor = { NULL, NULL };
     while (body.at < body.end) {
-        field f;
-        if (!read_field(&body, &f))
+        wire_field f;
+        if (!wire_read_field(&body, &f))
             return strata_fail(err, STRATA_FORMAT, "the entry at byte %llu is damaged or cut short",
                                (unsigned long long)at);
         if (f.number == 1 && f.type == WIRE_BYTES && v->tag == NULL) {
@@ -209,15 +154,15 @@ static bool same_desc(const strata_tensor_desc *a, const strata_tensor_desc *b)
 static strata_status read_mindspore(strata_weights *w, const unsigned char *bytes, size_t size,
                                     strata_error *err)
 {
-    span file = { bytes, bytes + size };
+    wire_span file = { bytes, bytes + size };
     if (size >= CRC_TRAILER && memcmp(file.end - CRC_TRAILER, "crc_num", 7) == 0)
         file.end -= CRC_TRAILER;
 
     uint64_t held = 0; /* bytes of the last entry so far */
     while (file.at < file.end) {
-        field f;
+        wire_field f;
         uint64_t at = (uint64_t)(file.at - bytes);
-        if (!read_field(&file, &f))
+        if (!wire_read_field(&file, &f))
             return strata_fail(err, STRATA_FORMAT,
                                "damaged or cut short: the entry at byte %llu of %zu is not whole",
                                (unsigned long long)at, size);
@@ -253,9 +198,9 @@ static strata_status read_mindspore(strata_weights *w, const unsigned char *byte
 /* A Checkpoint starts with a Value, and that with its tag. */
 static bool sniff_mindspore(const unsigned char *bytes, size_t size)
 {
-    span s = { bytes + 1, bytes + size };
+    wire_span s = { bytes + 1, bytes + size };
     uint64_t length;
-    return bytes[0] == 0x0a && (!read_varint(&s, &length) || s.at == s.end || *s.at == 0x0a);
+    return bytes[0] == 0x0a && (!wire_read_varint(&s, &length) || s.at == s.end || *s.at == 0x0a);
 }
 
 const strata_weights_reader strata_mindspore_reader = { "mindspore", sniff_mindspore, read_mindspore };

@@ -4,7 +4,10 @@
  *   relu      max(x, 0)                          sigmoid   1 / (1 + exp(-x))
  *   relu6     min(max(x, 0), 6)                  silu      x * sigmoid(x)
  *   hsigmoid  relu6(x + 3) / 6                   gelu      x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
- *   hswish    x * hsigmoid(x)                              the tanh form, Hendrycks and Gimpel 2016 */
+ *   hswish    x * hsigmoid(x)                              the tanh form, Hendrycks and Gimpel 2016
+ *
+ * gelu_erf, x * Phi(x) with the normal distribution itself, stands alone: models of other frameworks have it, ours do
+ * not, so no op applies it to its result. */
 #include "infer.h"
 
 #include <math.h>
@@ -66,6 +69,17 @@ static strata_status eval(const strata_node *n, const strata_view *in, strata_vi
     return STRATA_OK;
 }
 
+static strata_status eval_gelu_erf(const strata_node *n, const strata_view *in, strata_view *out)
+{
+    (void)n;
+    int64_t count = strata_count(out->desc);
+    for (int64_t i = 0; i < count; i++) {
+        double x = in[0].data[i];
+        out->data[i] = (float)(x / 2 * erfc(-x * 0.70710678118654752440)); /* 1 + erf(z) = erfc(-z), without cancellation */
+    }
+    return STRATA_OK;
+}
+
 #define ACTIVATION(op, text)                                                                       \
     const strata_op_def strata_op_##op = { .name = #op, .doc = text, .operands = { { "x" } },      \
                                            .flags = STRATA_OP_ELEMENTWISE,                         \
@@ -78,3 +92,8 @@ ACTIVATION(hsigmoid, "relu6(x + 3) / 6.")
 ACTIVATION(sigmoid, "1 / (1 + exp(-x)).")
 ACTIVATION(silu, "x * sigmoid(x).")
 ACTIVATION(gelu, "x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x^3))), the tanh form.")
+
+const strata_op_def strata_op_gelu_erf = {
+    .name = "gelu_erf", .doc = "x/2 * (1 + erf(x / sqrt(2))), the exact form of gelu.", .operands = { { "x" } },
+    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_gelu_erf,
+};

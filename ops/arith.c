@@ -1,9 +1,9 @@
 /* Arithmetic.
  *
- *   add, sub, mul   act(x + y) and so on. The operands have equal rank; where a dim of one is 1, its elements
- *                   repeat along that dim (numpy's broadcasting)
- *   neg, rsqrt, add_scalar, mul_scalar
- *   partial_add     y added to the first channels of x: the shortcut of ReXNet (Han et al. 2021)
+ *   add, sub, mul, div   act(x + y) and so on. The operands have equal rank; where a dim of one is 1, its elements
+ *                        repeat along that dim (numpy's broadcasting)
+ *   neg, rsqrt, sqrt, add_scalar, mul_scalar
+ *   partial_add          y added to the first channels of x: the shortcut of ReXNet (Han et al. 2021)
  *
  * These evals fold the weights of whole networks, so their rows are loops that compilers vectorise. */
 #include "infer.h"
@@ -15,7 +15,7 @@
 
 enum { X, Y, RESULT };
 
-/* ---- add, sub, mul ---- */
+/* ---- add, sub, mul, div ---- */
 
 static const strata_attr_def binary_attrs[] = {
     { "act", STRATA_ATTR_ENUM, offsetof(strata_binary_attrs, act), 0, STRATA_ACT_COUNT - 1, STRATA_ACT_NONE,
@@ -37,11 +37,11 @@ static strata_status infer_binary(const strata_node *n, strata_tensor_desc *out,
     return STRATA_OK;
 }
 
-/* x op y for op '+', '-' or '*'. The double changes nothing once the result is rounded to float (Figueroa
+/* x op y for op '+', '-', '*' or '/'. The double changes nothing once the result is rounded to float (Figueroa
  * 1995), and compilers know that; activations get to see all of it. */
 static inline double combine(char op, double x, double y)
 {
-    return op == '+' ? x + y : op == '-' ? x - y : x * y;
+    return op == '+' ? x + y : op == '-' ? x - y : op == '*' ? x * y : x / y;
 }
 
 static inline void combine_row(char op, strata_act act, float *out, const float *x, int64_t x_step,
@@ -98,6 +98,11 @@ static strata_status eval_mul(const strata_node *n, const strata_view *in, strat
     return eval_binary('*', n, in, out);
 }
 
+static strata_status eval_div(const strata_node *n, const strata_view *in, strata_view *out)
+{
+    return eval_binary('/', n, in, out);
+}
+
 /* ---- One operand ---- */
 
 static const strata_attr_def add_scalar_attrs[] = {
@@ -127,6 +132,15 @@ static strata_status eval_rsqrt(const strata_node *n, const strata_view *in, str
     int64_t count = strata_count(out->desc);
     for (int64_t i = 0; i < count; i++)
         out->data[i] = (float)(1 / sqrt(in[X].data[i]));
+    return STRATA_OK;
+}
+
+static strata_status eval_sqrt(const strata_node *n, const strata_view *in, strata_view *out)
+{
+    (void)n;
+    int64_t count = strata_count(out->desc);
+    for (int64_t i = 0; i < count; i++)
+        out->data[i] = sqrtf(in[X].data[i]);
     return STRATA_OK;
 }
 
@@ -201,6 +215,12 @@ const strata_op_def strata_op_mul = {
     .flags = STRATA_OP_ELEMENTWISE | STRATA_OP_COMMUTES, .infer = infer_binary, .eval = eval_mul,
 };
 
+const strata_op_def strata_op_div = {
+    .name = "div", .doc = "act(x / y), with broadcasting.", .operands = { { "x" }, { "y" } },
+    .attrs = binary_attrs, .attr_size = sizeof(strata_binary_attrs),
+    .flags = STRATA_OP_ELEMENTWISE, .infer = infer_binary, .eval = eval_div,
+};
+
 const strata_op_def strata_op_neg = {
     .name = "neg", .doc = "-x.", .operands = { { "x" } },
     .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_neg,
@@ -209,6 +229,11 @@ const strata_op_def strata_op_neg = {
 const strata_op_def strata_op_rsqrt = {
     .name = "rsqrt", .doc = "1 / sqrt(x).", .operands = { { "x" } },
     .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_rsqrt,
+};
+
+const strata_op_def strata_op_sqrt = {
+    .name = "sqrt", .doc = "The square root of x.", .operands = { { "x" } },
+    .flags = STRATA_OP_ELEMENTWISE, .infer = strata_infer_operands, .eval = eval_sqrt,
 };
 
 const strata_op_def strata_op_add_scalar = {

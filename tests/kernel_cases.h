@@ -234,9 +234,9 @@ static void unary_any(op_run *r, int batch)
 {
     any_value(r, batch);
     int64_t count = strata_count(&r->in[0].desc);
-    bool rsqrt = r->n.op == &strata_op_rsqrt;
+    bool root = r->n.op == &strata_op_rsqrt || r->n.op == &strata_op_sqrt;
     for (int64_t i = 0; i < count; i++)
-        r->x[0][i] = rsqrt ? 0.01f + fabsf(r->x[0][i]) : r->x[0][i] * 12;
+        r->x[0][i] = root ? 0.01f + fabsf(r->x[0][i]) : r->x[0][i] * 12;
 }
 
 #define UNARY_CASE(op) \
@@ -246,6 +246,8 @@ STRATA_ACT_MAP(XX)
 #undef XX
 UNARY_CASE(neg)
 UNARY_CASE(rsqrt)
+UNARY_CASE(sqrt)
+UNARY_CASE(gelu_erf)
 
 static void add_scalar_any(op_run *r, int batch)
 {
@@ -297,6 +299,7 @@ static void binary_any(op_run *r, int batch, const strata_op_def *op)
 static void add_any(op_run *r, int batch) { binary_any(r, batch, &strata_op_add); }
 static void sub_any(op_run *r, int batch) { binary_any(r, batch, &strata_op_sub); }
 static void mul_any(op_run *r, int batch) { binary_any(r, batch, &strata_op_mul); }
+static void div_any(op_run *r, int batch) { binary_any(r, batch, &strata_op_div); }
 
 static void partial_add_any(op_run *r, int batch)
 {
@@ -397,8 +400,11 @@ static const kernel_case cases[] = {
     { &strata_op_add, 60, add_any, 1e-6 },
     { &strata_op_sub, 60, sub_any, 1e-6 },
     { &strata_op_mul, 60, mul_any, 1e-6 },
+    { &strata_op_div, 60, div_any, 1e-6 },
     { &strata_op_neg, 10, neg_any, 0 },
     { &strata_op_rsqrt, 10, rsqrt_any, 1e-6 },
+    { &strata_op_sqrt, 10, sqrt_any, 1e-6 },
+    { &strata_op_gelu_erf, 10, gelu_erf_any, 1e-6 },
     { &strata_op_add_scalar, 10, add_scalar_any, 1e-6 },
     { &strata_op_mul_scalar, 10, mul_scalar_any, 1e-6 },
     { &strata_op_partial_add, 30, partial_add_any, 1e-6 },

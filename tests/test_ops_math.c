@@ -263,8 +263,9 @@ static void test_binary(void **state)
     (void)state;
     noise_seed();
     for (int round = 0; round < 4 * ROUNDS; round++) {
-        static const strata_op_def *const ops[] = { &strata_op_add, &strata_op_sub, &strata_op_mul };
-        int     rank = pick(1, STRATA_MAX_RANK), which = round % 3;
+        static const strata_op_def *const ops[] = { &strata_op_add, &strata_op_sub, &strata_op_mul,
+                                                   &strata_op_div };
+        int     rank = pick(1, STRATA_MAX_RANK), which = round % 4;
         int64_t x[STRATA_MAX_RANK], y[STRATA_MAX_RANK], index[STRATA_MAX_RANK];
         for (int i = 0; i < rank; i++) {
             x[i] = y[i] = pick(1, 4);
@@ -281,7 +282,7 @@ static void test_binary(void **state)
         for (int64_t i = 0; i < strata_count(&r.n.desc); i++) {
             split(i, rank, r.n.desc.dim, index);
             double a = element(&r, 0, index), b = element(&r, 1, index);
-            double want = strata_activate(act, which == 0 ? a + b : which == 1 ? a - b : a * b);
+            double want = strata_activate(act, which == 0 ? a + b : which == 1 ? a - b : which == 2 ? a * b : a / b);
             assert_true(r.y[i] == (float)want);
         }
         op_end(&r);
@@ -298,9 +299,11 @@ static void test_unary(void **state)
         double               want[3]; /* for 0.25, 4, 2 */
     } cases[] = { { &strata_op_neg, 0, { -0.25, -4, -2 } },
                   { &strata_op_rsqrt, 0, { 2, 0.5, 0.70710678118654752 } },
+                  { &strata_op_sqrt, 0, { 0.5, 2, 1.4142135623730951 } },
+                  { &strata_op_gelu_erf, 0, { 0.14967658142073093, 3.9998733150326762, 1.9544997361036416 } },
                   { &strata_op_add_scalar, -1.5, { -1.25, 2.5, 0.5 } },
                   { &strata_op_mul_scalar, 3, { 0.75, 12, 6 } } };
-    for (int c = 0; c < 4; c++) {
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         op_run r;
         op_begin(&r, cases[c].op, &(strata_scalar_attrs){ cases[c].value });
         memcpy(ARG(&r, 3, 1), (float[]){ 0.25f, 4, 2 }, 3 * sizeof(float));

@@ -218,7 +218,7 @@ static int finish(struct pump *p, const struct model *m, const char *sha256, dou
 static int useful_batch(const struct model *m, const struct inputs *in)
 {
     const struct options *o = m->options;
-    if (m->graph_text)
+    if (m->graph_path)
         return m->graph_batch;
     for (int i = 0; i < in->count; i++)
         if (has_suffix(in->path[i], ".npy"))

@@ -35,6 +35,8 @@ const char *file_hash_wait(struct file_hash *h)
 static json_t *weights_record(const struct model *m, const char *sha256)
 {
     const struct options *o = m->options;
+    if (!o->weights && !o->random_weights.given) /* an ONNX model brings its own */
+        return json_pack("{s:s}", "file", m->graph_path);
     if (!o->weights)
         return json_pack("{s:I, s:f}", "random_seed", (json_int_t)o->random_weights.value, "gain",
                          o->random_weights.gain);

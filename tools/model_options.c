@@ -118,10 +118,27 @@ static int make_pipeline(struct model *m)
 
 /* ---- Building -------------------------------------------------------------------------------- */
 
-static int parse_graph(const struct model *m, strata_graph **out)
+/* Whether an ONNX file that was read already is what is asked for; 0 fits everything. */
+static bool fits(const strata_graph *g, int batch, int height, int width)
 {
-    strata_error err = { 0 };
-    if (strata_graph_parse(m->ctx, m->graph_path, m->graph_text, m->graph_size, out, &err) != STRATA_OK)
+    const int64_t *dim = strata_graph_input(g, 0).desc->dim;
+    return (!batch || batch == dim[0]) && (!height || height == dim[2]) && (!width || width == dim[3]);
+}
+
+static int parse_graph(const struct model *m, int batch, int height, int width, strata_graph **out)
+{
+    const strata_onnx_import how = { batch, height, width, m->partial };
+    strata_error  err = { 0 };
+    strata_status status = STRATA_OK;
+    *out = NULL;
+    if (m->opened && *m->opened && fits(*m->opened, batch, height, width)) {
+        *out = *m->opened;
+        *m->opened = NULL;
+    } else if (m->graph_text)
+        status = strata_graph_parse(m->ctx, m->graph_path, m->graph_text, m->graph_size, out, &err);
+    else
+        status = strata_graph_import_onnx(m->ctx, m->graph_path, &how, out, &err);
+    if (status != STRATA_OK)
         return talk_failure(STAGE_FILES, &err, NULL);
     if (strata_graph_input_count(*out) == 1 && strata_graph_input(*out, 0).desc->rank == 4)
         return EXIT_DONE;
@@ -137,13 +154,16 @@ static int open_graph_file(struct model *m, const char *path)
 {
     strata_graph *g = NULL;
     FILE         *from = fopen(path, "rb");
+    int           code = EXIT_DONE;
     if (!from)
         return talk_error(EXIT_FILES, "graph file '%s': %s", path, strerror(errno));
-    int code = read_stream(from, path, &m->graph_text, &m->graph_size);
+    if (!has_suffix(path, ".onnx"))
+        code = read_stream(from, path, &m->graph_text, &m->graph_size);
     fclose(from);
     m->graph_path = path;
+    m->partial = m->options->at || m->options->out_indices;
     if (!code)
-        code = parse_graph(m, &g);
+        code = parse_graph(m, m->options->batch, m->options->size[0], m->options->size[1], &g);
     if (code)
         return code;
     m->graph_batch = (int)strata_graph_input(g, 0).desc->dim[0];
@@ -151,7 +171,11 @@ static int open_graph_file(struct model *m, const char *path)
                                    .family = "graph file",
                                    .input = *strata_graph_input_record(g),
                                    .has_features = strata_graph_feature_count(g) > 0 };
-    strata_graph_destroy(g);
+    m->opened = m->graph_text ? NULL : malloc(sizeof(*m->opened));
+    if (m->opened)
+        *m->opened = g;
+    else
+        strata_graph_destroy(g);
     return EXIT_DONE;
 }
 
@@ -162,7 +186,7 @@ int model_open(const struct options *o, const char *name, struct model *out)
     int code = model_context(o, &out->ctx);
     if (code)
         return code;
-    if (strchr(name, '/') || has_suffix(name, ".graph"))
+    if (strchr(name, '/') || has_suffix(name, ".graph") || has_suffix(name, ".onnx"))
         code = open_graph_file(out, name);
     else if (strata_find_model(out->ctx, name, &out->info, &err) != STRATA_OK)
         code = talk_failure(STAGE_MODEL, &err, NULL);
@@ -172,6 +196,9 @@ int model_open(const struct options *o, const char *name, struct model *out)
 void model_close(struct model *m)
 {
     strata_weights_destroy(m->weights);
+    if (m->opened)
+        strata_graph_destroy(*m->opened);
+    free(m->opened);
     strata_context_destroy(m->ctx);
     free(m->pipeline);
     free(m->graph_text);
@@ -196,12 +223,10 @@ static int build_from_file(const struct model *m, int batch, int height, int wid
         return talk_error(EXIT_USAGE,
                           "%s: a graph file has its shapes; leave out --num-classes and --in-channels",
                           m->graph_path);
-    int code = parse_graph(m, out);
-    if (code)
+    int code = parse_graph(m, batch, height, width, out);
+    if (code || fits(*out, batch, height, width))
         return code;
     const int64_t *dim = strata_graph_input(*out, 0).desc->dim;
-    if ((!batch || batch == dim[0]) && (!height || height == dim[2]) && (!width || width == dim[3]))
-        return EXIT_DONE;
     code =
         talk_error(EXIT_USAGE, "%s: the graph is for %lld inputs of %lldx%lld at once, not %d of %dx%d",
                    m->graph_path, (long long)dim[0], (long long)dim[2], (long long)dim[3],
@@ -235,7 +260,7 @@ int model_build(const struct model *m, int batch, int height, int width, bool wh
     if (o->out_indices && check_indices(o->out_indices))
         return EXIT_USAGE;
 
-    int code = m->graph_text ? build_from_file(m, batch, height, width, out)
+    int code = m->graph_path ? build_from_file(m, batch, height, width, out)
                              : build_by_name(m, batch, height, width, out);
     if (code)
         return code;
@@ -272,7 +297,8 @@ int model_check_weights(const struct options *o, bool required)
 {
     if (o->weights && o->random_weights.given)
         return talk_error(EXIT_USAGE, "--weights and --random-weights exclude each other; give one of them");
-    if (required && !o->weights && !o->random_weights.given)
+    const bool own = o->arg_count > 0 && has_suffix(o->args[0], ".onnx"); /* the model brings them */
+    if (required && !own && !o->weights && !o->random_weights.given)
         return talk_error(EXIT_USAGE,
                           "no weights; give --weights FILE, or --random-weights 1 to try things out");
     const char *alone = o->auto_map   ? "--auto-map"

@@ -10,9 +10,11 @@ struct model {
     const struct options *options;
     strata_context       *ctx;
     strata_model_info     info; /* of a graph file: what the graph says of itself */
-    char                 *graph_text; /* NULL: a registered model */
+    const char           *graph_path; /* NULL: a registered model */
+    char                 *graph_text; /* NULL: an ONNX file */
     size_t                graph_size;
-    const char           *graph_path;
+    bool                  partial; /* outputs are chosen: those of an ONNX file that cannot be had do not matter */
+    strata_graph        **opened; /* *opened: the graph of an ONNX file, for the first who builds */
     int                   graph_batch;
     strata_weights       *weights; /* NULL: random ones, or none */
     char                 *pipeline; /* what the options make of the default one; NULL: the default */
@@ -22,7 +24,8 @@ struct model {
 /* A context with its log callback and the plug-ins of the options. Returns an exit code, after saying what is wrong. */
 int model_context(const struct options *o, strata_context **out);
 
-/* `name` is that of a registered model, or, with a '/' or ending in .graph, a file that 'strata dump' wrote.
+/* `name` is that of a registered model, or, with a '/' or ending in .graph or .onnx, a file that 'strata dump' wrote or
+ * an ONNX model, which brings its weights.
  * Each returns an exit code, after saying what is wrong. model_close in any case. */
 int  model_open(const struct options *o, const char *name, struct model *out);
 void model_close(struct model *m);

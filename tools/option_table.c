@@ -5,10 +5,11 @@
 
 enum {
     /* the commands that build a model, those that fill it, those that run it */
-    BUILDING = FOR_INFO | FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT,
-    BINDING = FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT,
+    BUILDING = FOR_INFO | FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT | FOR_EXPORT,
+    BINDING = FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT | FOR_EXPORT,
     RUNNING = FOR_EXTRACT | FOR_BENCH | FOR_REPORT,
     PLANNING = RUNNING | FOR_DUMP,
+    PASSING = PLANNING | FOR_EXPORT,
     EXTENSIBLE = BUILDING | FOR_MODELS | FOR_DEVICES | FOR_DOCTOR,
     TABLES = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_BENCH | FOR_WEIGHTS | FOR_DOCTOR,
     EVERY = EXTENSIBLE | FOR_WEIGHTS
@@ -34,6 +35,8 @@ const struct option_def option_table[] = {
       "size of the input in pixels; one number for a square (default: the model's)", 1, MAX_SIDE },
     { "batch", 0, OPTION_INT, FIELD(batch), BUILDING, SECTION_MODEL, "N", "images at once (default 1)", 1,
       4096 },
+    { "dynamic-batch", 0, OPTION_FLAG, FIELD(dynamic_batch), FOR_EXPORT, SECTION_MODEL, NULL,
+      "any number of images at once: dim 0 is the symbol N" },
     { "num-classes", 0, OPTION_INT, FIELD(num_classes), BUILDING, SECTION_MODEL, "N",
       "width of the classifier (default: the model's)", 1, 1 << 20 },
     { "in-channels", 0, OPTION_INT, FIELD(in_channels), BUILDING, SECTION_MODEL, "N",
@@ -66,6 +69,10 @@ const struct option_def option_table[] = {
     { "output", 'o', OPTION_TEXT, FIELD(output), FOR_DUMP, SECTION_RESULT, "FILE|DIR/",
       "where to (default: stdout); with --after all, a folder gets a file per pass" },
     { "output", 'o', OPTION_TEXT, FIELD(output), FOR_REPORT, SECTION_RESULT, "FILE.html", "the page" },
+    { "output", 'o', OPTION_TEXT, FIELD(output), FOR_EXPORT, SECTION_RESULT, "M.onnx",
+      "the file; replaced only when the new one is whole" },
+    { "external-data", 0, OPTION_FLAG, FIELD(external_data), FOR_EXPORT, SECTION_RESULT, NULL,
+      "weights go to M.onnx.data beside it, as those above 1.8 GB always do" },
     { "dtype", 0, OPTION_CHOICE, FIELD(dtype), FOR_EXTRACT, SECTION_RESULT, "f32|f16",
       "type of the written arrays (default f32)" },
     { "picture", 0, OPTION_TEXT, FIELD(picture), FOR_EXTRACT, SECTION_RESULT, "FILE.png",
@@ -87,6 +94,8 @@ const struct option_def option_table[] = {
       "what differs, by name of value: two stages of MODEL (built, or a pass), or without MODEL two models or graph files" },
     { "exit-code", 0, OPTION_FLAG, FIELD(exit_code), FOR_DUMP, SECTION_RESULT, NULL,
       "with --diff: exit with 1 when there is a difference, as git diff does" },
+    { "after", 0, OPTION_TEXT, FIELD(after), FOR_EXPORT, SECTION_RESULT, "PASS|all",
+      "the graph after this pass, or after all of them (default: as built)" },
     { "plan", 0, OPTION_FLAG, FIELD(plan), FOR_DUMP, SECTION_RESULT, NULL,
       "the compiled graph: kernel, cost and memory of each step; needs weights" },
     { "per-node", 0, OPTION_FLAG, FIELD(per_node), FOR_BENCH, SECTION_RESULT, NULL,
@@ -112,12 +121,12 @@ const struct option_def option_table[] = {
       "inferences to time (default: about three seconds, at least 5)", 1, 1000000 },
     { "runs", 0, OPTION_INT, FIELD(runs), FOR_REPORT, SECTION_RUN, "N",
       "inferences of which each step's least time counts (default 5)", 1, 10000 },
-    { "pipeline", 0, OPTION_TEXT, FIELD(pipeline), PLANNING, SECTION_RUN, "\"PASS...\"",
+    { "pipeline", 0, OPTION_TEXT, FIELD(pipeline), PASSING, SECTION_RUN, "\"PASS...\"",
       "passes to run instead of the default ones; \"\" runs none, \"+PASS\" one before them" },
     { "plugin", 0, OPTION_PATHS, FIELD(plugin), EXTENSIBLE, SECTION_RUN, "FILE.so",
       "load a plug-in: its ops, kernels, passes, models and backends; may be repeated; STRATA_PLUGIN "
       "divides by ':'" },
-    { "no-pass", 0, OPTION_LIST, FIELD(no_pass), PLANNING, SECTION_RUN, "PASS",
+    { "no-pass", 0, OPTION_LIST, FIELD(no_pass), PASSING, SECTION_RUN, "PASS",
       "leave out a pass; may be repeated" },
 
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), EVERY, SECTION_TALK, NULL, "errors only" },

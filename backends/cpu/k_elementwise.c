@@ -83,6 +83,18 @@ static strata_status rsqrt_emit(const strata_step *s, const strata_frame *f, str
     return run_flat(s, f, (flat_job){ .op = CPU_RSQRT }, unary_item);
 }
 
+static strata_status sqrt_emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    (void)err;
+    return run_flat(s, f, (flat_job){ .op = CPU_SQRT }, unary_item);
+}
+
+static strata_status gelu_erf_emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    (void)err;
+    return run_flat(s, f, (flat_job){ .op = CPU_GELU_ERF }, unary_item);
+}
+
 static strata_status add_scalar_emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;
@@ -104,6 +116,14 @@ const strata_kernel_def cpu_kernel_neg = {
 const strata_kernel_def cpu_kernel_rsqrt = {
     .name = "rsqrt.flat", .op = &strata_op_rsqrt, .layouts = CPU_ANY_LAYOUT, .in_place = true,
     .accepts = not_constant, .emit = rsqrt_emit };
+
+const strata_kernel_def cpu_kernel_sqrt = {
+    .name = "sqrt.flat", .op = &strata_op_sqrt, .layouts = CPU_ANY_LAYOUT, .in_place = true, .accepts = not_constant,
+    .emit = sqrt_emit };
+
+const strata_kernel_def cpu_kernel_gelu_erf = {
+    .name = "gelu_erf.flat", .op = &strata_op_gelu_erf, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .accepts = not_constant, .emit = gelu_erf_emit };
 
 const strata_kernel_def cpu_kernel_add_scalar = {
     .name = "add_scalar.flat", .op = &strata_op_add_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = true,
@@ -192,6 +212,12 @@ static strata_status mul_emit(const strata_step *s, const strata_frame *f, strat
     return run_binary(s, f, CPU_MUL);
 }
 
+static strata_status div_emit(const strata_step *s, const strata_frame *f, strata_error *err)
+{
+    (void)err;
+    return run_binary(s, f, CPU_DIV);
+}
+
 const strata_kernel_def cpu_kernel_add = {
     .name = "add.rows", .op = &strata_op_add, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = add_emit };
 
@@ -200,6 +226,9 @@ const strata_kernel_def cpu_kernel_sub = {
 
 const strata_kernel_def cpu_kernel_mul = {
     .name = "mul.rows", .op = &strata_op_mul, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = mul_emit };
+
+const strata_kernel_def cpu_kernel_div = {
+    .name = "div.rows", .op = &strata_op_div, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = div_emit };
 
 /* ---- partial_add ---------------------------------------------------------------------------------- */
 

@@ -9,8 +9,10 @@
 
 #include <strata/ops.h>
 
-typedef enum cpu_binary_op { CPU_ADD, CPU_SUB, CPU_MUL } cpu_binary_op;
-typedef enum cpu_unary_op { CPU_NEG, CPU_RSQRT, CPU_ADD_SCALAR, CPU_MUL_SCALAR } cpu_unary_op;
+typedef enum cpu_binary_op { CPU_ADD, CPU_SUB, CPU_MUL, CPU_DIV } cpu_binary_op;
+typedef enum cpu_unary_op {
+    CPU_NEG, CPU_RSQRT, CPU_SQRT, CPU_GELU_ERF, CPU_ADD_SCALAR, CPU_MUL_SCALAR
+} cpu_unary_op;
 
 /* An operand of binary: element (r, i) is at data[r * row_step + i * step], step 0 or 1. */
 typedef struct cpu_rows {

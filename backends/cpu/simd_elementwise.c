@@ -50,6 +50,29 @@ void SIMD(activate)(float *dst, const float *x, int64_t n, strata_act act)
 #undef BODY
 }
 
+/* x Phi(x), with Phi(-|x|) = Q = P(t) exp(-x^2/2) / 2, t = 1 / (1 + p |x| / sqrt(2)), by Abramowitz and Stegun, 7.1.26
+ * (|error of erf| < 1.5e-7), and Phi(|x|) = 1 - Q: small results come without cancellation. */
+INLINE vec gelu_erf_vec(vec x)
+{
+    vec magnitude = max2(x, -x);
+    vec t = 1.0f / (1.0f + magnitude * (0.3275911f * 0.70710678f));
+    vec p = t * 1.061405429f - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    vec tail = x * (p * t * 0.5f) * exp_vec(x * x * -0.5f);
+    return max2(x, (vec){ 0 }) + (tail - 2.0f * max2(tail, (vec){ 0 }));
+}
+
+INLINE void gelu_erf_row(float *dst, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store(dst + i, gelu_erf_vec(load(x + i)));
+    if (i < n)
+        store_some(dst + i, gelu_erf_vec(load_some(x + i, (int)(n - i))), (int)(n - i));
+}
+
 void SIMD(unary)(float *dst, const float *x, int64_t n, cpu_unary_op op, float value)
 {
     switch (op) {
@@ -61,6 +84,11 @@ void SIMD(unary)(float *dst, const float *x, int64_t n, cpu_unary_op op, float v
         for (int64_t i = 0; i < n; i++)
             dst[i] = 1.0f / sqrtf(x[i]);
         break;
+    case CPU_SQRT:
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = sqrtf(x[i]);
+        break;
+    case CPU_GELU_ERF: gelu_erf_row(dst, x, n); break;
     case CPU_ADD_SCALAR:
         for (int64_t i = 0; i < n; i++)
             dst[i] = x[i] + value;
@@ -74,7 +102,7 @@ void SIMD(unary)(float *dst, const float *x, int64_t n, cpu_unary_op op, float v
 
 INLINE vec binary_vec(vec a, vec b, cpu_binary_op op)
 {
-    return op == CPU_ADD ? a + b : op == CPU_SUB ? a - b : a * b;
+    return op == CPU_ADD ? a + b : op == CPU_SUB ? a - b : op == CPU_MUL ? a * b : a / b;
 }
 
 /* x_step and y_step are constants in every use: a load or a repeated element. */
@@ -130,6 +158,7 @@ void SIMD(binary)(float *dst, ptrdiff_t dst_step, cpu_rows x, cpu_rows y, int64_
     case CPU_ADD: binary_op(dst, dst_step, x, y, rows, n, CPU_ADD, STRATA_ACT_NONE); break;
     case CPU_SUB: binary_op(dst, dst_step, x, y, rows, n, CPU_SUB, STRATA_ACT_NONE); break;
     case CPU_MUL: binary_op(dst, dst_step, x, y, rows, n, CPU_MUL, STRATA_ACT_NONE); break;
+    case CPU_DIV: binary_op(dst, dst_step, x, y, rows, n, CPU_DIV, STRATA_ACT_NONE); break;
     }
     if (act != STRATA_ACT_NONE)
         for (int64_t row = 0; row < rows; row++)

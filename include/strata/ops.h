@@ -45,11 +45,13 @@ typedef struct strata_layer_norm_attrs { double epsilon; } strata_layer_norm_att
  * g = sqrt(sum over H,W of x^2); n = g / (mean over C of g + epsilon); gamma * (x*n) + beta + x */
 typedef struct strata_grn_attrs { double epsilon; } strata_grn_attrs;
 
-/* add, sub, mul (x, y): numpy broadcasting between operands of equal rank (dims equal or 1) */
+/* gelu_erf (x): the exact form of gelu, x/2 * (1 + erf(x / sqrt(2))); no attributes, no activation of other ops */
+
+/* add, sub, mul, div (x, y): numpy broadcasting between operands of equal rank (dims equal or 1) */
 typedef struct strata_binary_attrs { int act; } strata_binary_attrs;
 /* add_scalar, mul_scalar (x) */
 typedef struct strata_scalar_attrs { double value; } strata_scalar_attrs;
-/* neg, rsqrt (x): no attributes */
+/* neg, rsqrt, sqrt (x): no attributes */
 /* partial_add(x[N,C,...], y[N,D,...]), D <= C: y added to the first D channels (ReXNet's shortcut) */
 
 typedef struct strata_softmax_attrs { int axis; } strata_softmax_attrs;

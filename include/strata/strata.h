@@ -251,6 +251,27 @@ STRATA_API strata_status strata_graph_run_passes(strata_graph *g, const char *pi
 STRATA_API int strata_list_passes(const strata_context *ctx, void (*fn)(void *user, const char *name, const char *doc),
                                   void *user);
 
+/* ---- ONNX ---------------------------------------------------------------------------------- */
+
+typedef struct strata_onnx_options {
+    bool     dynamic_batch;  /* dim 0 of inputs and outputs is symbolic; the graph is one for batch 1 */
+    uint64_t external_above; /* more bytes of weights than this go to PATH.data; 0: 1.8e9, near the format's limit */
+} strata_onnx_options;
+
+/* Writes the graph as it is, with its weights: opset 17, outputs under their names. WEIGHTS when a parameter that the
+ * outputs need has no numbers; UNSUPPORTED when this build has no ONNX. `options` may be NULL. */
+STRATA_API strata_status strata_graph_export_onnx(const strata_graph *g, const strata_onnx_options *options,
+                                                  const char *path, strata_error *err);
+typedef struct strata_onnx_import {
+    int  batch, height, width; /* for what the file leaves open; 0: 1, and 224x224 as ImageNet's models have it */
+    bool partial; /* in place of outputs that need unsupported nodes, the values that those nodes start from */
+} strata_onnx_import;
+
+/* Reads a model of which every node that its outputs need can be said in our ops; UNSUPPORTED names all others at once.
+ * Initializers become parameters with their numbers, values keep their names. `options` may be NULL. */
+STRATA_API strata_status strata_graph_import_onnx(strata_context *ctx, const char *path, const strata_onnx_import *options,
+                                                  strata_graph **out, strata_error *err);
+
 /* ---- Weights ------------------------------------------------------------------------------- */
 
 typedef struct strata_weights_entry {

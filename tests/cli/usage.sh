@@ -15,7 +15,7 @@ expect 2 extrakt
 says err "did you mean 'extract'?"
 expect 2 --json models
 says err "options come after it"
-for later in compare export complet; do
+for later in compare complet; do
     expect 2 $later
 done
 

@@ -234,7 +234,7 @@ strata_status strata_image_encode_png(const strata_image *img, void **bytes, siz
     if (to == NULL)
         return strata_fail(err, STRATA_NOMEM, "PNG: out of memory");
     strata_status status = write_png(img, "PNG", to, err);
-    bool failed = ferror(to) != 0;
+    bool          failed = ferror(to) != 0;
     failed = fclose(to) != 0 || failed;
     if (status == STRATA_OK && failed)
         status = strata_fail(err, STRATA_NOMEM, "PNG: out of memory");

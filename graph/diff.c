@@ -1,12 +1,13 @@
-/* The structural difference of two graphs. Names mean values, so nodes of equal name are compared and nothing has to
- * be guessed: what only A has was removed, what only B has was added, and the rest either says the same or changed.
+/* The structural difference of two graphs. Names mean values, so nodes of equal name are compared and nothing
+ * has to be guessed: what only A has was removed, what only B has was added, and the rest either says the
+ * same or changed.
  *
  *     - %bn1 = batch_norm(%conv1, ...) : f32[1,64,112,112]
  *     + const @bn1.add : f32[64]
  *     ~ %relu: relu -> conv2d, (%bn1) -> (%input, @bn1.mul.2, @bn1.add), {} -> {stride=2, pad=3, act=relu}
  *
- * Lines come in the order of B; what was removed stands before what followed it in A. Numbers of constants, devices
- * and kernels are no structure and not compared. */
+ * Lines come in the order of B; what was removed stands before what followed it in A. Numbers of constants,
+ * devices and kernels are no structure and not compared. */
 #include "text.h"
 
 #include <errno.h>
@@ -117,7 +118,8 @@ static void compare_all_nodes(difference *d)
     print_removed(d, d->a->nodes.count);
 }
 
-/* ---- Outputs, features, input record --------------------------------------------------------------------------- */
+/* ---- Outputs, features, input record
+ * --------------------------------------------------------------------------- */
 
 static const graph_output *find_output(const strata_graph *g, const char *name)
 {
@@ -136,7 +138,8 @@ static const graph_feature *find_feature(const strata_graph *g, const char *name
 }
 
 /* `+ output "layer1" = %x`, `~ output "layer1": %x -> %y`; x or y is NULL where a graph has none. */
-static void print_mark(difference *d, const char *keyword, const char *name, const strata_node *x, const strata_node *y)
+static void print_mark(difference *d, const char *keyword, const char *name, const strata_node *x,
+                       const strata_node *y)
 {
     if (x && y && strcmp(x->name, y->name) == 0)
         return;
@@ -162,8 +165,9 @@ static void compare_marks(difference *d)
         if (y && (x->index != y->index || x->channels != y->channels || x->reduction != y->reduction)) {
             fputs("~ feature ", d->to);
             strata_print_quoted(d->to, x->name);
-            fprintf(d->to, ": {index=%d, channels=%d, reduction=%d} -> {index=%d, channels=%d, reduction=%d}\n", x->index,
-                    x->channels, x->reduction, y->index, y->channels, y->reduction);
+            fprintf(d->to,
+                    ": {index=%d, channels=%d, reduction=%d} -> {index=%d, channels=%d, reduction=%d}\n",
+                    x->index, x->channels, x->reduction, y->index, y->channels, y->reduction);
             d->counts.changed++;
         }
     }
@@ -216,6 +220,7 @@ strata_status strata_graph_diff(const strata_graph *a, const strata_graph *b, FI
     if (out)
         *out = d.counts;
     if (fflush(to) != 0 || ferror(to))
-        return strata_fail(err, STRATA_IO, "writing the difference of '%s' and '%s': %s", a->name, b->name, strerror(errno));
+        return strata_fail(err, STRATA_IO, "writing the difference of '%s' and '%s': %s", a->name, b->name,
+                           strerror(errno));
     return STRATA_OK;
 }

@@ -1,6 +1,7 @@
-/* The graph for Graphviz, to be readable at the size of a ResNet-50: values as boxes inside nested clusters of their
- * scopes, filled by the kind of work, framed by the device that does it, with shapes on the edges and a legend.
- * Parameters and what no output needs are left out; the shapes of kernels and matrices stand in the box that uses them. */
+/* The graph for Graphviz, to be readable at the size of a ResNet-50: values as boxes inside nested clusters
+ * of their scopes, filled by the kind of work, framed by the device that does it, with shapes on the edges
+ * and a legend. Parameters and what no output needs are left out; the shapes of kernels and matrices stand in
+ * the box that uses them. */
 #include "text.h"
 
 #include <errno.h>
@@ -22,7 +23,10 @@ typedef struct drawing {
     bool  device[DEVICE_COLORS];
 } drawing;
 
-static bool drawn(const strata_node *n) { return !strata_node_is_constant(n); }
+static bool drawn(const strata_node *n)
+{
+    return !strata_node_is_constant(n);
+}
 
 /* Inside "...". */
 static void print_text(FILE *to, const char *text, size_t length)
@@ -53,7 +57,8 @@ static void indent(FILE *to, int depth)
         fputs("  ", to);
 }
 
-/* "weight 64x3x7x7" for each constant operand with more than one dim: vectors have the shape of the channels. */
+/* "weight 64x3x7x7" for each constant operand with more than one dim: vectors have the shape of the channels.
+ */
 static void print_constants(FILE *to, const strata_node *n)
 {
     for (int k = 0; k < STRATA_MAX_OPERANDS; k++) {
@@ -73,7 +78,9 @@ static void print_node(drawing *d, const strata_node *n, int depth)
     strata_kind kind = strata_node_kind(n);
     strata_attrs_text(n, attrs, sizeof attrs);
     indent(d->to, depth);
-    fprintf(d->to, "n%u [label=<<B>%s</B><BR/>", n->id, n->op->name);
+    fprintf(d->to, "n%u [label=<<B>", n->id);
+    print_html(d->to, n->op->name);
+    fputs("</B><BR/>", d->to);
     print_html(d->to, n->name);
     print_constants(d->to, n);
     if (*attrs) {
@@ -81,8 +88,11 @@ static void print_node(drawing *d, const strata_node *n, int depth)
         print_html(d->to, attrs + 1);
         fputs("</FONT>", d->to);
     }
-    if (n->kernel)
-        fprintf(d->to, "<BR/><FONT POINT-SIZE=\"8\"><I>%s</I></FONT>", n->kernel->name);
+    if (n->kernel) {
+        fputs("<BR/><FONT POINT-SIZE=\"8\"><I>", d->to);
+        print_html(d->to, n->kernel->name);
+        fputs("</I></FONT>", d->to);
+    }
     fprintf(d->to, ">, fillcolor=\"%s\", tooltip=\"%%", strata_kind_colors[kind]);
     print_text(d->to, n->name, strlen(n->name));
     fputc('"', d->to);
@@ -108,9 +118,10 @@ static void print_cluster(drawing *d, const boxed *box, int count, int *at, size
 {
     const char *first = box[*at].node->name;
     while (*at < count) {
-        const char *name   = box[*at].node->name;
+        const char *name = box[*at].node->name;
         size_t      length = box[*at].scope;
-        if (strncmp(name, first, prefix) != 0 || length < prefix || (prefix > 0 && length > prefix && name[prefix] != '.'))
+        if (strncmp(name, first, prefix) != 0 || length < prefix ||
+            (prefix > 0 && length > prefix && name[prefix] != '.'))
             return;
         if (length == prefix) {
             print_node(d, box[*at].node, depth);
@@ -153,23 +164,26 @@ static void print_output(FILE *to, int i, const graph_output *o)
 /* What the colours mean: one table, of those that occur. */
 static void print_legend(const drawing *d)
 {
-    fputs("  legend [shape=plain, fillcolor=none, label=<<TABLE BORDER=\"0\" CELLSPACING=\"3\" CELLPADDING=\"4\">\n", d->to);
+    fputs(
+        "  legend [shape=plain, fillcolor=none, label=<<TABLE BORDER=\"0\" CELLSPACING=\"3\" CELLPADDING=\"4\">\n",
+        d->to);
     for (int k = 0; k < STRATA_KIND_COUNT; k++)
         if (d->kind[k])
             fprintf(d->to, "    <TR><TD BORDER=\"1\" BGCOLOR=\"%s\">%s</TD></TR>\n", strata_kind_colors[k],
                     strata_kind_names[k]);
     for (int k = 0; k < DEVICE_COLORS; k++)
         if (d->device[k])
-            fprintf(d->to, "    <TR><TD BORDER=\"2\" COLOR=\"%s\">device %d</TD></TR>\n", device_colors[k], k);
+            fprintf(d->to, "    <TR><TD BORDER=\"2\" COLOR=\"%s\">device %d</TD></TR>\n", device_colors[k],
+                    k);
     fputs("  </TABLE>>];\n", d->to);
 }
 
 strata_status strata_print_dot(const strata_graph *g, FILE *to, strata_error *err)
 {
-    drawing d     = { .to = to };
+    drawing d = { .to = to };
     int     count = 0;
-    boxed  *box   = malloc(((size_t)g->nodes.count + 1) * sizeof *box);
-    bool   *live  = malloc((size_t)g->nodes.count + 1);
+    boxed  *box = malloc(((size_t)g->nodes.count + 1) * sizeof *box);
+    bool   *live = malloc((size_t)g->nodes.count + 1);
     if (!box || !live) {
         free(box);
         free(live);
@@ -183,12 +197,13 @@ strata_status strata_print_dot(const strata_graph *g, FILE *to, strata_error *er
 
     fputs("digraph \"", to);
     print_text(to, g->name, strlen(g->name));
-    fputs("\" {\n  graph [fontname=\"sans-serif\", fontsize=11, style=rounded, color=\"#9aa5b1\", fontcolor=\"#52606d\", "
-          "nodesep=0.2, ranksep=0.35];\n"
-          "  node [shape=box, style=\"filled,rounded\", fillcolor=white, color=\"#7b8794\", fontname=\"sans-serif\", "
-          "fontsize=10, margin=\"0.1,0.04\"];\n"
-          "  edge [fontname=\"sans-serif\", fontsize=8, color=\"#52606d\", fontcolor=\"#52606d\", arrowsize=0.6];\n",
-          to);
+    fputs(
+        "\" {\n  graph [fontname=\"sans-serif\", fontsize=11, style=rounded, color=\"#9aa5b1\", fontcolor=\"#52606d\", "
+        "nodesep=0.2, ranksep=0.35];\n"
+        "  node [shape=box, style=\"filled,rounded\", fillcolor=white, color=\"#7b8794\", fontname=\"sans-serif\", "
+        "fontsize=10, margin=\"0.1,0.04\"];\n"
+        "  edge [fontname=\"sans-serif\", fontsize=8, color=\"#52606d\", fontcolor=\"#52606d\", arrowsize=0.6];\n",
+        to);
     for (int at = 0; at < count;)
         print_cluster(&d, box, count, &at, 0, 1);
     for (int i = 0; i < count; i++)

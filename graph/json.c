@@ -1,4 +1,5 @@
-/* The graph as JSON, for other programs: docs/json.md is its schema. A node is a line, so that grep and diff work. */
+/* The graph as JSON, for other programs: docs/json.md is its schema. A node is a line, so that grep and diff
+ * work. */
 #include "text.h"
 
 #include <errno.h>
@@ -52,7 +53,8 @@ static json_t *attrs_json(const strata_node *n)
 {
     json_t *attrs = json_object();
     for (const strata_attr_def *row = n->op->attrs; row && row->name; row++) {
-        bool    many  = row->type == STRATA_ATTR_INT2 || row->type == STRATA_ATTR_INT4 || row->type == STRATA_ATTR_INTS;
+        bool many =
+            row->type == STRATA_ATTR_INT2 || row->type == STRATA_ATTR_INT4 || row->type == STRATA_ATTR_INTS;
         json_t *value = many ? json_array() : number_json(row, strata_attr_get(row, n->attrs, 0));
         for (int i = 0; many && i < strata_attr_length(row, n->attrs); i++)
             json_array_append_new(value, number_json(row, strata_attr_get(row, n->attrs, i)));
@@ -71,8 +73,8 @@ static json_t *place_json(const node_geometry *at)
 {
     if (!at->spatial)
         return json_null();
-    return json_pack("{s:o, s:o, s:o}", "receptive_field", pair_json(at->field), "stride", pair_json(at->stride), "offset",
-                     pair_json(at->offset));
+    return json_pack("{s:o, s:o, s:o}", "receptive_field", pair_json(at->field), "stride",
+                     pair_json(at->stride), "offset", pair_json(at->offset));
 }
 
 static json_t *node_json(const strata_graph *g, const strata_node *n, const node_geometry *at, bool live)
@@ -80,30 +82,34 @@ static json_t *node_json(const strata_graph *g, const strata_node *n, const node
     json_t *operands = json_array();
     for (int k = 0; k < strata_operand_count(n); k++)
         json_array_append_new(operands, n->in[k] ? text_json(n->in[k]->name) : json_null());
-    return json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:s, s:I, s:I, s:i, s:b, s:o, s:o, s:s?}", "name",
-                     text_json(n->name), "scope", text_json_n(n->name, strata_scope_length(g->ctx, n->name)), "op", n->op->name, "kind", strata_kind_names[strata_node_kind(n)], "operands",
-                     operands, "attrs", attrs_json(n), "dtype", strata_dtype_name(n->desc.dtype), "shape",
-                     shape_json(&n->desc), "layout", strata_layout_names[n->desc.layout], "bytes",
-                     (json_int_t)strata_bytes(&n->desc), "macs", (json_int_t)(n->op->macs ? n->op->macs(n) : 0), "uses",
-                     (int)n->uses, "live", live, "place", place_json(at), "device",
-                     n->device < 0 ? json_null() : json_integer(n->device), "kernel", n->kernel ? n->kernel->name : NULL);
+    return json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:s, s:I, s:I, s:i, s:b, s:o, s:o, s:s?}",
+                     "name", text_json(n->name), "scope",
+                     text_json_n(n->name, strata_scope_length(g->ctx, n->name)), "op", n->op->name, "kind",
+                     strata_kind_names[strata_node_kind(n)], "operands", operands, "attrs", attrs_json(n),
+                     "dtype", strata_dtype_name(n->desc.dtype), "shape", shape_json(&n->desc), "layout",
+                     strata_layout_names[n->desc.layout], "bytes", (json_int_t)strata_bytes(&n->desc), "macs",
+                     (json_int_t)(n->op->macs ? n->op->macs(n) : 0), "uses", (int)n->uses, "live", live,
+                     "place", place_json(at), "device", n->device < 0 ? json_null() : json_integer(n->device),
+                     "kernel", n->kernel ? n->kernel->name : NULL);
 }
 
 static json_t *feature_json(const graph_feature *f, const node_geometry *at)
 {
-    return json_pack("{s:i, s:o, s:o, s:i, s:i, s:o, s:o}", "index", f->index, "name", text_json(f->name), "value",
-                     text_json(f->node->name), "channels", f->channels, "reduction", f->reduction, "shape",
-                     shape_json(&f->node->desc), "place", place_json(at));
+    return json_pack("{s:i, s:o, s:o, s:i, s:i, s:o, s:o}", "index", f->index, "name", text_json(f->name),
+                     "value", text_json(f->node->name), "channels", f->channels, "reduction", f->reduction,
+                     "shape", shape_json(&f->node->desc), "place", place_json(at));
 }
 
 static json_t *image_json(const strata_input_record *r)
 {
-    return json_pack("{s:[ii], s:i, s:[fff], s:[fff], s:s, s:f}", "size", r->height, r->width, "channels", r->channels,
-                     "mean", r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1], r->std[2], "interpolation",
-                     strata_interpolation_names[r->interpolation], "crop_pct", r->crop_pct);
+    return json_pack("{s:[ii], s:i, s:[fff], s:[fff], s:s, s:f}", "size", r->height, r->width, "channels",
+                     r->channels, "mean", r->mean[0], r->mean[1], r->mean[2], "std", r->std[0], r->std[1],
+                     r->std[2], "interpolation", strata_interpolation_names[r->interpolation], "crop_pct",
+                     r->crop_pct);
 }
 
-/* ---- Printing: the outermost braces are ours, so that no more than a line is held in memory ------------------ */
+/* ---- Printing: the outermost braces are ours, so that no more than a line is held in memory
+ * ------------------ */
 
 typedef struct json_out {
     FILE *to;
@@ -120,8 +126,8 @@ static void put(json_out *out, const char *lead, json_t *value)
 
 strata_status strata_print_json(const strata_graph *g, FILE *to, strata_error *err)
 {
-    json_out       out  = { .to = to };
-    node_geometry *at   = strata_graph_geometry(g);
+    json_out       out = { .to = to };
+    node_geometry *at = strata_graph_geometry(g);
     bool          *live = malloc((size_t)g->nodes.count + 1);
     uint64_t       params, macs;
     out.failed = !at || !live;
@@ -140,8 +146,9 @@ strata_status strata_print_json(const strata_graph *g, FILE *to, strata_error *e
             put(&out, i ? ",\n" : "\n", feature_json(&g->features.at[i], &at[g->features.at[i].node->id]));
         fputs("\n],\n\"outputs\": [", to);
         for (int i = 0; i < g->outputs.count; i++)
-            put(&out, i ? ",\n" : "\n", json_pack("{s:o, s:o}", "name", text_json(g->outputs.at[i].name), "value",
-                                                  text_json(g->outputs.at[i].node->name)));
+            put(&out, i ? ",\n" : "\n",
+                json_pack("{s:o, s:o}", "name", text_json(g->outputs.at[i].name), "value",
+                          text_json(g->outputs.at[i].node->name)));
         fputs("\n]}\n", to);
     }
     free(at);

@@ -1,5 +1,5 @@
-/* What dumps say of a node beyond its line: its scope, and what sort of work it is. There is no table of ops here: a kind
- * follows from what the op's definition says, so ops that nobody here has heard of get one too.
+/* What dumps say of a node beyond its line: its scope, and what sort of work it is. There is no table of ops
+ * here: a kind follows from what the op's definition says, so ops that nobody here has heard of get one too.
  *
  *     multiply     it counts multiply-accumulates: conv2d, dense
  *     combine      two or more computed values meet: add, mul, concat
@@ -84,10 +84,10 @@ static bool is_op(const strata_context *ctx, const char *leaf, size_t length)
 size_t strata_scope_length(const strata_context *ctx, const char *name)
 {
     size_t      length = strlen(name), scope, outer;
-    const char *leaf   = leaf_of(name, length, &scope);
+    const char *leaf = leaf_of(name, length, &scope);
     if (scope > 0 && is_layout(leaf, length - (size_t)(leaf - name))) {
         length = scope;
-        leaf   = leaf_of(name, length, &scope);
+        leaf = leaf_of(name, length, &scope);
     }
     size_t digits = strspn(leaf, "0123456789");
     if (scope == 0 || digits == 0 || leaf + digits != name + length)

@@ -34,7 +34,8 @@ static int dump_plan(const struct model *m, strata_graph *g, FILE *to)
     return code;
 }
 
-/* ---- What is asked for ---------------------------------------------------------------------------------- */
+/* ---- What is asked for ----------------------------------------------------------------------------------
+ */
 
 static bool all_stages(const struct options *o)
 {
@@ -57,7 +58,8 @@ static int check_diff(const struct options *o)
     if (!o->diff[0])
         return EXIT_DONE;
     if (o->plan || o->format != FORM_TEXT)
-        return talk_error(EXIT_USAGE, "--diff prints lines of text; leave out %s", o->plan ? "--plan" : "--format");
+        return talk_error(EXIT_USAGE, "--diff prints lines of text; leave out %s",
+                          o->plan ? "--plan" : "--format");
     if (o->arg_count == 1 && o->after)
         return talk_error(EXIT_USAGE, "--diff names two stages of a model; leave out --after");
     if (all_stages(o))
@@ -71,9 +73,11 @@ static int check(const struct options *o)
         return talk_error(EXIT_USAGE, "dump: takes one model, or --diff with two; usage: strata dump %s",
                           command_dump.usage);
     if (o->plan && o->after)
-        return talk_error(EXIT_USAGE, "--plan shows the graph after all passes, --after an earlier one; give one of them");
+        return talk_error(
+            EXIT_USAGE, "--plan shows the graph after all passes, --after an earlier one; give one of them");
     if (o->plan && !o->weights && !o->random_weights.given)
-        return talk_error(EXIT_USAGE, "--plan packs the weights of each step; give --weights FILE, or --random-weights 1");
+        return talk_error(
+            EXIT_USAGE, "--plan packs the weights of each step; give --weights FILE, or --random-weights 1");
     if (all_stages(o) && !to_folder(o) && (o->format == FORM_SVG || o->format == FORM_PNG))
         return talk_error(EXIT_USAGE, "--after all draws many pictures; name a folder for them: -o DIR/");
     int code = check_diff(o);
@@ -118,9 +122,10 @@ const struct command command_dump = {
     .name = "dump",
     .summary = "the graph of a model, at any stage",
     .usage = "MODEL [options] | --diff A B",
-    .about = "The graph, a line per value: '%name = op(operands) {attributes} : type'. Text form, JSON (docs/json.md),\n"
-             "or a drawing. Without weights, passes that compute with them show only the structure they make.\n\n"
-             "--diff prints what differs, by name of value: '-' removed, '+' added, '~' changed, a line each.",
+    .about =
+        "The graph, a line per value: '%name = op(operands) {attributes} : type'. Text form, JSON (docs/json.md),\n"
+        "or a drawing. Without weights, passes that compute with them show only the structure they make.\n\n"
+        "--diff prints what differs, by name of value: '-' removed, '+' added, '~' changed, a line each.",
     .examples = "  strata dump resnet50 --at stride:8\n"
                 "  strata dump resnet18 --after fuse_act\n"
                 "  strata dump repvgg_a0 --random-weights 1 --after all -o stages/\n"

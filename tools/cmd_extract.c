@@ -229,7 +229,8 @@ static int useful_batch(const struct model *m, const struct inputs *in)
 static int extract(const struct options *o, struct model *m, struct inputs *in, struct file_hash *hash)
 {
     struct pump p = { .inputs = in, .out = o->output, .sides.options = o, .batch = useful_batch(m, in) };
-    p.sizes = (struct size_set){ .model = m, .values = { .glob = o->dump_values[0], .folder = o->dump_values[1] },
+    p.sizes = (struct size_set){ .model = m,
+                                 .values = { .glob = o->dump_values[0], .folder = o->dump_values[1] },
                                  .batch = p.batch };
     p.stats.wanted = o->stats;
 
@@ -273,13 +274,12 @@ const struct command command_extract = {
     .name = "extract",
     .summary = "features of images, as arrays",
     .usage = "MODEL INPUT... -o OUT (--weights FILE | --random-weights SEED) [options]",
-    .about =
-        "Runs a model over images and writes one array per output, [N,C,H,W], rows in the order of\n"
-        "the inputs, with the names of the inputs and a record of how it was done.\n\n"
-        "INPUT is an image (JPEG, PNG, WebP), a folder of them, a .txt list, - for a list on stdin (a\n"
-        "path per line, or NUL-ended as find -print0 writes), or a .npy tensor: float32 [N,C,H,W] or\n"
-        "[C,H,W], normalised already, used as it is at its own size. Images that cannot be read are\n"
-        "rejected one by one (exit code 3), never replaced. NaN and Inf in the arrays are warned of.",
+    .about = "Runs a model over images and writes one array per output, [N,C,H,W], rows in the order of\n"
+             "the inputs, with the names of the inputs and a record of how it was done.\n\n"
+             "INPUT is an image (JPEG, PNG, WebP), a folder of them, a .txt list, - for a list on stdin (a\n"
+             "path per line, or NUL-ended as find -print0 writes), or a .npy tensor: float32 [N,C,H,W] or\n"
+             "[C,H,W], normalised already, used as it is at its own size. Images that cannot be read are\n"
+             "rejected one by one (exit code 3), never replaced. NaN and Inf in the arrays are warned of.",
     .examples =
         "  strata extract resnet50 cat.jpg --weights resnet50.ckpt -o cat.npz\n"
         "  strata extract resnet50 photos/ --weights r50.safetensors --auto-map --at C3,C4 -o f.npz\n"

@@ -98,8 +98,8 @@ static const char *extent_text(const double extent[2], char buf[64])
 
 static int print_features(const strata_graph *g, const strata_tensor_desc *input)
 {
-    struct table t = { .titles = { ">index", "name", "level", ">stride", ">channels", "shape", ">receptive field",
-                                  ">offset" } };
+    struct table t = { .titles = { ">index", "name", "level", ">stride", ">channels", "shape",
+                                   ">receptive field", ">offset" } };
     strata_error err = { 0 };
     int          count = strata_graph_feature_count(g);
     if (count == 0) {
@@ -181,9 +181,10 @@ const struct command command_info = {
     .name = "info",
     .summary = "size, input and features of a model",
     .usage = "MODEL [options]",
-    .about = "Parameters, multiply-accumulates, the images a model wants, and the table of its features:\n"
-             "index, name, level (C3 is stride 2^3), stride, channels, shape at --size, receptive field, offset. All of\n"
-             "it is computed from the graph: element (i, j) is centred at offset + stride * (i, j) pixels.",
+    .about =
+        "Parameters, multiply-accumulates, the images a model wants, and the table of its features:\n"
+        "index, name, level (C3 is stride 2^3), stride, channels, shape at --size, receptive field, offset. All of\n"
+        "it is computed from the graph: element (i, j) is centred at offset + stride * (i, j) pixels.",
     .examples = "  strata info resnet50\n"
                 "  strata info hrnet_w32 --size 512x768\n"
                 "  strata info convnext_tiny --json\n",

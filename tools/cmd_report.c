@@ -14,7 +14,9 @@ static int check(const struct options *o)
         return talk_error(EXIT_USAGE, "no output; give -o NAME.html");
     int code = model_check_weights(o, false);
     if (!code && o->image && !o->weights && !o->random_weights.given)
-        code = talk_error(EXIT_USAGE, "--image runs the model; give --weights FILE, or --random-weights 1 to try things out");
+        code = talk_error(
+            EXIT_USAGE,
+            "--image runs the model; give --weights FILE, or --random-weights 1 to try things out");
     return code ? code : talk_check_target("--output", o->output);
 }
 
@@ -32,8 +34,9 @@ static const char *weights_name(const struct options *o, char *buf, size_t size)
 static json_t *describe_model(const struct model *m)
 {
     char weights[512];
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:s}", "strata", strata_version(), "model", talk_json_text(m->info.name),
-                     "family", m->info.family, "doc", m->info.doc ? m->info.doc : "", "weights",
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:s}", "strata", strata_version(), "model",
+                     talk_json_text(m->info.name), "family", m->info.family, "doc",
+                     m->info.doc ? m->info.doc : "", "weights",
                      talk_json_text(weights_name(m->options, weights, sizeof weights)), "preprocess",
                      m->options->preprocess == STRATA_PREPROCESS_PILLOW ? "pillow" : "mindcv");
 }
@@ -93,7 +96,8 @@ static int write_page(const struct options *o, json_t *data)
     int closed = outfile_close(&out, code == EXIT_DONE);
     code = code ? code : closed;
     if (!code)
-        talk_line("done", "%zu values, %zu passes -> %s", json_array_size(json_object_get(json_object_get(data, "built"), "nodes")),
+        talk_line("done", "%zu values, %zu passes -> %s",
+                  json_array_size(json_object_get(json_object_get(data, "built"), "nodes")),
                   json_array_size(json_object_get(data, "passes")) - 1, o->output);
     return code;
 }

@@ -1,5 +1,5 @@
-/* dump_diff.c: what differs between two graphs: two stages of one model, or two models. As with diff, nothing is
- * printed when nothing differs. */
+/* dump_diff.c: what differs between two graphs: two stages of one model, or two models. As with diff, nothing
+ * is printed when nothing differs. */
 #include "dump.h"
 
 #include "talk.h"
@@ -15,8 +15,8 @@ struct side {
 };
 
 /* Of several runs of the pass, the last one counts. */
-static strata_status keep_stage(void *user, const char *pass, const strata_graph *g, bool changed, double milliseconds,
-                                strata_error *err)
+static strata_status keep_stage(void *user, const char *pass, const strata_graph *g, bool changed,
+                                double milliseconds, strata_error *err)
 {
     struct side *s = user;
     (void)changed, (void)milliseconds, (void)err;
@@ -59,7 +59,8 @@ static int open_side(const struct options *o, int i, struct side *s)
     return code;
 }
 
-static void print_difference(const struct side *a, const struct side *b, const char *text, size_t size, FILE *to)
+static void print_difference(const struct side *a, const struct side *b, const char *text, size_t size,
+                             FILE *to)
 {
     fprintf(to, "--- %s %s\n+++ %s %s\n", a->model.info.name, a->stage, b->model.info.name, b->stage);
     fwrite(text, 1, size, to);
@@ -83,8 +84,8 @@ static int compare(const struct options *o, const struct side *a, const struct s
     if (!code && size == 0)
         talk_line("same", "no difference in structure");
     else if (!code && o->exit_code)
-        code = talk_error(EXIT_UNEXPECTED, "the graphs differ: %d added, %d removed, %d changed", counts.added,
-                          counts.removed, counts.changed);
+        code = talk_error(EXIT_UNEXPECTED, "the graphs differ: %d added, %d removed, %d changed",
+                          counts.added, counts.removed, counts.changed);
     else if (!code)
         talk_line("differ", "%d added, %d removed, %d changed", counts.added, counts.removed, counts.changed);
     return code;

@@ -29,7 +29,8 @@ static int finish(const struct stages *s, strata_status status, const strata_err
     return s->code ? s->code : talk_failure(STAGE_RUN, err, NULL);
 }
 
-/* ---- A stream ------------------------------------------------------------------------------------------- */
+/* ---- A stream -------------------------------------------------------------------------------------------
+ */
 
 /* With "all", each graph stands under a comment; in JSON, where there are none, they form an array. */
 static void print_heading(const struct stages *s, const char *pass)
@@ -37,13 +38,15 @@ static void print_heading(const struct stages *s, const char *pass)
     switch (s->o->format) {
     case FORM_TEXT: fprintf(s->to, "%s# after %s\n", s->printed ? "\n" : "", pass); break;
     case FORM_DOT: fprintf(s->to, "%s// after %s\n", s->printed ? "\n" : "", pass); break;
-    case FORM_JSON: fprintf(s->to, "%s{\"after\": \"%s\", \"graph\":\n", s->printed ? ",\n" : "[\n", pass); break;
+    case FORM_JSON:
+        fprintf(s->to, "%s{\"after\": \"%s\", \"graph\":\n", s->printed ? ",\n" : "[\n", pass);
+        break;
     default: break;
     }
 }
 
-static strata_status print_after(void *user, const char *pass, const strata_graph *g, bool changed, double milliseconds,
-                                 strata_error *err)
+static strata_status print_after(void *user, const char *pass, const strata_graph *g, bool changed,
+                                 double milliseconds, strata_error *err)
 {
     struct stages *s = user;
     (void)milliseconds, (void)err;
@@ -64,7 +67,7 @@ int dump_stages(const struct model *m, strata_graph *g, FILE *to)
     const struct options *o = m->options;
     struct stages         s = { .o = o, .to = to, .all = strcmp(o->after, "all") == 0 };
     strata_error          err = { 0 };
-    int                   code = finish(&s, strata_graph_run_passes(g, m->pipeline, print_after, &s, &err), &err);
+    int code = finish(&s, strata_graph_run_passes(g, m->pipeline, print_after, &s, &err), &err);
     if (code)
         return code;
     if (s.all && o->format == FORM_JSON)
@@ -79,7 +82,8 @@ int dump_stages(const struct model *m, strata_graph *g, FILE *to)
     return EXIT_DONE;
 }
 
-/* ---- A file per pass ---------------------------------------------------------------------------------------- */
+/* ---- A file per pass
+ * ---------------------------------------------------------------------------------------- */
 
 static int write_file(struct stages *s, const char *pass, const strata_graph *g)
 {
@@ -89,8 +93,8 @@ static int write_file(struct stages *s, const char *pass, const strata_graph *g)
     int                      length = (int)strlen(s->o->output);
     while (length > 1 && s->o->output[length - 1] == '/')
         length--;
-    if (snprintf(path, sizeof path, "%.*s/%02d-%s.%s", length, s->o->output, s->place, pass, endings[s->o->format]) >=
-        (int)sizeof path)
+    if (snprintf(path, sizeof path, "%.*s/%02d-%s.%s", length, s->o->output, s->place, pass,
+                 endings[s->o->format]) >= (int)sizeof path)
         return talk_error(EXIT_FILES, "--output: the name of the folder is too long");
     int code = outfile_open("--output", path, &out);
     if (!code)
@@ -99,8 +103,8 @@ static int write_file(struct stages *s, const char *pass, const strata_graph *g)
     return code ? code : closed;
 }
 
-static strata_status write_after(void *user, const char *pass, const strata_graph *g, bool changed, double milliseconds,
-                                 strata_error *err)
+static strata_status write_after(void *user, const char *pass, const strata_graph *g, bool changed,
+                                 double milliseconds, strata_error *err)
 {
     struct stages *s = user;
     (void)err;

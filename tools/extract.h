@@ -37,7 +37,7 @@ struct values {
 };
 
 /* Runs the options' passes over g and makes what matches an output too. Returns an exit code. */
-int  values_select(struct values *v, const struct model *m, strata_graph *g, int64_t batch);
+int values_select(struct values *v, const struct model *m, strata_graph *g, int64_t batch);
 /* The next rows of the i-th value, called `name`. */
 int  values_append(struct values *v, int i, const char *name, const strata_tensor *rows);
 int  values_write(struct values *v); /* gives the files their names */
@@ -58,12 +58,13 @@ struct stats {
 };
 
 /* More rows of an output; row_names has one for each. Outputs come in order the first time. */
-int     stats_add(struct stats *all, int output, const char *name, const strata_tensor *rows, const char *const *row_names);
+int     stats_add(struct stats *all, int output, const char *name, const strata_tensor *rows,
+                  const char *const *row_names);
 json_t *stats_json(const struct stats *all);
 int     stats_print(const struct stats *all, FILE *to);
 /* Warns of NaN and Inf; with `strict`, there being any is an error. Returns an exit code. */
-int     stats_check(const struct stats *all, bool strict);
-void    stats_free(struct stats *all);
+int  stats_check(const struct stats *all, bool strict);
+void stats_free(struct stats *all);
 
 /* ---- extract_sizes.c ------------------------------------------------------------------------------- */
 
@@ -127,7 +128,7 @@ void sides_free(struct sides *s);
 struct pump {
     struct size_set     sizes;
     struct sides        sides;
-    struct stats        stats;
+    struct stats         stats;
     strata_writer      *writer;
     const char         *out; /* its path */
     const struct inputs *inputs;
@@ -136,7 +137,7 @@ struct pump {
     int                 filling; /* which slot */
     struct slot        *running; /* NULL: none */
     char              **names;   /* one per row */
-    int                 rows, name_capacity, written, rejected, pictured; /* rows that have a name; those written */
+    int rows, name_capacity, written, rejected, pictured; /* rows that have a name; those written */
     strata_tensor_desc  shapes[MOST_OUTPUTS]; /* of the outputs of the first program */
     int64_t             first_size[2];
 };

@@ -82,7 +82,8 @@ static int make_sized(struct size_set *set, strata_graph *g, struct sized *z)
     z->kept = kept;
     if (z->output_count > MOST_OUTPUTS) {
         strata_graph_destroy(g);
-        return talk_error(EXIT_UNKNOWN, "--dump-values: %d values; at most %d at once", z->output_count - kept, MOST_OUTPUTS - kept);
+        return talk_error(EXIT_UNKNOWN, "--dump-values: %d values; at most %d at once",
+                          z->output_count - kept, MOST_OUTPUTS - kept);
     }
     code = model_compile(&how, g, &z->program);
     if (!code && strata_session_create(z->program, &z->session, &err) != STRATA_OK)

@@ -1,7 +1,7 @@
 /* extract_stats.c: what is in the arrays, and whether all of it is finite.
  *
- * Mean and deviation are those of the finite values, in double, by rows: the sum of a row and the squares around its
- * mean, then Chan, Golub and LeVeque's rule (1979) for joining two sets a and b of sizes m and n:
+ * Mean and deviation are those of the finite values, in double, by rows: the sum of a row and the squares
+ * around its mean, then Chan, Golub and LeVeque's rule (1979) for joining two sets a and b of sizes m and n:
  *
  *     d = mean_b - mean_a     mean = mean_a + d n / (m + n)     M2 = M2_a + M2_b + d^2 m n / (m + n)
  *
@@ -57,7 +57,8 @@ static void add_row(struct array_stats *s, const float *x, size_t n)
     s->finite += finite;
 }
 
-int stats_add(struct stats *all, int output, const char *name, const strata_tensor *rows, const char *const *row_names)
+int stats_add(struct stats *all, int output, const char *name, const strata_tensor *rows,
+              const char *const *row_names)
 {
     const strata_tensor_desc *desc = strata_tensor_get_desc(rows);
     const float              *x = strata_tensor_data(rows);
@@ -95,10 +96,10 @@ json_t *stats_json(const struct stats *all)
     json_t *object = json_object();
     for (int i = 0; i < all->count; i++) {
         const struct array_stats *s = &all->at[i];
-        json_t                   *one = json_pack("{s:I, s:I, s:I}", "count", (json_int_t)(s->finite + s->nans + s->infs), "nan",
-                                                  (json_int_t)s->nans, "inf", (json_int_t)s->infs);
-        static const char *const  keys[] = { "min", "max", "mean", "std" };
-        const double              values[] = { s->min, s->max, s->mean, deviation(s) };
+        json_t *one = json_pack("{s:I, s:I, s:I}", "count", (json_int_t)(s->finite + s->nans + s->infs),
+                                "nan", (json_int_t)s->nans, "inf", (json_int_t)s->infs);
+        static const char *const keys[] = { "min", "max", "mean", "std" };
+        const double             values[] = { s->min, s->max, s->mean, deviation(s) };
         for (int k = 0; k < 4; k++)
             json_object_set_new(one, keys[k], s->finite ? json_real(values[k]) : json_null());
         json_object_set_new(object, s->name, one);
@@ -138,9 +139,10 @@ int stats_check(const struct stats *all, bool strict)
     }
     if (!bad || !strict)
         return EXIT_DONE;
-    return talk_error(EXIT_UNEXPECTED,
-                      "--check-finite: %d of %d arrays hold NaN or Inf; --dump-values '*' DIR shows the value where it begins",
-                      bad, all->count);
+    return talk_error(
+        EXIT_UNEXPECTED,
+        "--check-finite: %d of %d arrays hold NaN or Inf; --dump-values '*' DIR shows the value where it begins",
+        bad, all->count);
 }
 
 void stats_free(struct stats *all)

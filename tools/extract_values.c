@@ -1,10 +1,11 @@
 /* extract_values.c: --dump-values GLOB DIR: values of the graph as .npy files, a row per image.
  *
- * What is written is what runs: the passes go first, then the matching values that are left become outputs beside those
- * that were asked for, so looking changes nothing. Values that a pass has merged into others no longer exist; they are
- * named, with the ways to have them back.
+ * What is written is what runs: the passes go first, then the matching values that are left become outputs
+ * beside those that were asked for, so looking changes nothing. Values that a pass has merged into others no
+ * longer exist; they are named, with the ways to have them back.
  *
- * A file grows by the rows of a batch and gets its header, which says how many there are, and its name at the end. */
+ * A file grows by the rows of a batch and gets its header, which says how many there are, and its name at the
+ * end. */
 #include "extract.h"
 
 #include "talk.h"
@@ -38,12 +39,14 @@ static char *file_path(const struct values *v, const char *name)
         return NULL;
     to += sprintf(to, "%s%s", v->folder, length && v->folder[length - 1] == '/' ? "" : "/");
     for (; *name; name++)
-        to += sprintf(to, isalnum((unsigned char)*name) || strchr("_.-", *name) ? "%c" : "%%%02x", (unsigned char)*name);
+        to += sprintf(to, isalnum((unsigned char)*name) || strchr("_.-", *name) ? "%c" : "%%%02x",
+                      (unsigned char)*name);
     sprintf(to, ".npy");
     return path;
 }
 
-/* ---- Choosing -------------------------------------------------------------------------------------------- */
+/* ---- Choosing --------------------------------------------------------------------------------------------
+ */
 
 struct found {
     char **name;
@@ -90,8 +93,10 @@ static void tell_gone(const struct found *before, const struct found *after)
             used += (size_t)snprintf(names + used, sizeof names - used, " %s", before->name[i]);
     }
     if (gone)
-        talk_line("", "%d of %d matching values are no more after the passes:%s%s; --at %%NAME keeps one, --pipeline \"\" all",
-                  gone, before->count, names, gone > 3 ? " ..." : "");
+        talk_line(
+            "",
+            "%d of %d matching values are no more after the passes:%s%s; --at %%NAME keeps one, --pipeline \"\" all",
+            gone, before->count, names, gone > 3 ? " ..." : "");
 }
 
 static int write_constant(const struct values *v, const strata_node *n)
@@ -142,7 +147,8 @@ int values_select(struct values *v, const struct model *m, strata_graph *g, int6
     if (!code)
         code = find_live(g, v->glob, &after);
     if (!code && !before.count && !after.count)
-        code = talk_error(EXIT_UNKNOWN, "--dump-values: no value matches '%s'; 'strata dump' lists them", v->glob);
+        code = talk_error(EXIT_UNKNOWN, "--dump-values: no value matches '%s'; 'strata dump' lists them",
+                          v->glob);
     if (!code && !v->told) {
         talk_line("values", "%d match '%s' -> %s", after.count, v->glob, v->folder);
         tell_gone(&before, &after);
@@ -157,7 +163,8 @@ int values_select(struct values *v, const struct model *m, strata_graph *g, int6
     return code;
 }
 
-/* ---- Writing ----------------------------------------------------------------------------------------------- */
+/* ---- Writing
+ * ----------------------------------------------------------------------------------------------- */
 
 static int file_error(const struct value_file *f)
 {
@@ -199,8 +206,9 @@ int values_append(struct values *v, int i, const char *name, const strata_tensor
         return code;
     struct value_file *f = &v->at[i];
     size_t             bytes = strata_bytes(desc);
-    FILE              *to = fopen(f->scratch, "ab"); /* not kept open: there may be more values than a process may have files */
-    bool               failed = !to || fwrite(strata_tensor_data(rows), 1, bytes, to) != bytes;
+    FILE              *to =
+        fopen(f->scratch, "ab"); /* not kept open: there may be more values than a process may have files */
+    bool failed = !to || fwrite(strata_tensor_data(rows), 1, bytes, to) != bytes;
     if (to)
         failed = fclose(to) != 0 || failed;
     f->desc.dim[0] += desc->dim[0];
@@ -220,8 +228,9 @@ static void make_header(const strata_tensor_desc *desc, char header[HEADER])
     memcpy(header, "\x93NUMPY\x01\x00", 8);
     header[8] = (char)((HEADER - 10) & 0xff);
     header[9] = (char)((HEADER - 10) >> 8);
-    int length = snprintf(header + 10, HEADER - 10, "{'descr': '%cf4', 'fortran_order': False, 'shape': (%s), }",
-                          *(const char *)&probe ? '<' : '>', shape);
+    int length =
+        snprintf(header + 10, HEADER - 10, "{'descr': '%cf4', 'fortran_order': False, 'shape': (%s), }",
+                 *(const char *)&probe ? '<' : '>', shape);
     header[10 + length] = ' ';
     header[HEADER - 1] = '\n';
 }

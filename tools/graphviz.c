@@ -1,5 +1,5 @@
-/* graphviz.c: see the header. The program reads a temporary file and writes into our output, so that it cannot block on
- * us nor we on it. */
+/* graphviz.c: see the header. The program reads a temporary file and writes into our output, so that it
+ * cannot block on us nor we on it. */
 #include "graphviz.h"
 
 #include "talk.h"
@@ -34,16 +34,19 @@ static int run_dot(const char *type, int from, int to)
     pid_t child = 0;
     int   status = 0, error = spawn_dot(type, from, to, &child);
     if (error == ENOENT)
-        return talk_error(EXIT_UNEXPECTED,
-                          "--format %s is drawn by Graphviz, and its program 'dot' is not installed; install it (Debian: "
-                          "apt install graphviz), or give --format dot and draw that elsewhere", type);
+        return talk_error(
+            EXIT_UNEXPECTED,
+            "--format %s is drawn by Graphviz, and its program 'dot' is not installed; install it (Debian: "
+            "apt install graphviz), or give --format dot and draw that elsewhere",
+            type);
     if (error)
         return talk_error(EXIT_UNEXPECTED, "cannot start Graphviz's 'dot': %s", strerror(error));
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
             return talk_error(EXIT_UNEXPECTED, "Graphviz's 'dot': %s", strerror(errno));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return talk_error(EXIT_UNEXPECTED, "Graphviz's 'dot' failed; what it says stands above, --format dot gives its input");
+        return talk_error(EXIT_UNEXPECTED,
+                          "Graphviz's 'dot' failed; what it says stands above, --format dot gives its input");
     return EXIT_DONE;
 }
 

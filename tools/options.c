@@ -94,7 +94,8 @@ static bool parse_choice(const char *text, const char *choices, int *out)
 enum { PAIR_MARK = '\x1f' };
 
 /* `word` gets two texts that o owns. */
-static int parse_pair(struct options *o, const char *source, const char *form, const char *text, const char *word[2])
+static int parse_pair(struct options *o, const char *source, const char *form, const char *text,
+                      const char *word[2])
 {
     char *copy = keep(o, strdup(text)), *mark = copy ? strchr(copy, PAIR_MARK) : NULL;
     if (!copy)
@@ -133,8 +134,7 @@ static int assign(struct options *o, const struct option_def *def, const char *s
     case OPTION_TEXT:
         *(const char **)field = text;
         break;
-    case OPTION_PAIR:
-        return parse_pair(o, source, def->value, text, field);
+    case OPTION_PAIR: return parse_pair(o, source, def->value, text, field);
     case OPTION_LIST:
     case OPTION_PATHS: {
         const char *before = *(const char **)field;
@@ -224,12 +224,14 @@ static int unknown_option(const struct command *command, const char *bad)
 static bool is_pair(const struct command *command, const char *word)
 {
     for (const struct option_def *def = option_table; def->name; def++)
-        if (def->kind == OPTION_PAIR && takes(command, def) && strncmp(word, "--", 2) == 0 && strcmp(word + 2, def->name) == 0)
+        if (def->kind == OPTION_PAIR && takes(command, def) && strncmp(word, "--", 2) == 0 &&
+            strcmp(word + 2, def->name) == 0)
             return true;
     return false;
 }
 
-/* popt knows options of one word at most: "--diff A B" becomes "--diff=A<mark>B". The array belongs to o, as its texts. */
+/* popt knows options of one word at most: "--diff A B" becomes "--diff=A<mark>B". The array belongs to o, as
+ * its texts. */
 static const char **join_pairs(const struct command *command, int *argc, const char **argv, struct options *o)
 {
     int          count = 0;
@@ -240,7 +242,8 @@ static const char **join_pairs(const struct command *command, int *argc, const c
         joined[count] = argv[i];
         if (i + 2 < *argc && is_pair(command, argv[i])) {
             char *text = NULL;
-            if (asprintf(&text, "%s=%s%c%s", argv[i], argv[i + 1], PAIR_MARK, argv[i + 2]) < 0 || !keep(o, text))
+            if (asprintf(&text, "%s=%s%c%s", argv[i], argv[i + 1], PAIR_MARK, argv[i + 2]) < 0 ||
+                !keep(o, text))
                 return NULL;
             joined[count] = text;
             i += 2;

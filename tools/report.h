@@ -13,7 +13,7 @@
 #define STRATA_TOOLS_REPORT_H
 
 #include "model_options.h"
-#include "report/files.h"
+#include "report_files.h"
 
 #include <jansson.h>
 
@@ -32,13 +32,14 @@ struct report_run {
     int             output_count;
 };
 
-/* Compiles g, on which the passes have run, and takes it. The input is the image that the options name, or noise. */
-int  run_start(struct report_run *r, const struct model *m, strata_graph *g);
+/* Compiles g, on which the passes have run, and takes it. The input is the image that the options name, or
+ * noise. */
+int run_start(struct report_run *r, const struct model *m, strata_graph *g);
 /* Times it: "program" and "steps" of `data`. Outputs are computed afterwards. */
 int  run_measure(struct report_run *r, const struct options *o, json_t *data);
 void run_free(struct report_run *r);
 
 /* "image" of the data: the pixels and a heat map of each output that is a map. */
 int report_maps(const struct report_run *r, const char *path, json_t **out);
-int report_page(json_t *data, FILE *to);
+int report_page(const json_t *data, FILE *to);
 #endif

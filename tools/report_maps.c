@@ -1,5 +1,6 @@
-/* report_maps.c: pictures for the page, as data URIs: the image, and of each map the mean over the channels and the
- * channels that say most, which are those that vary most over the image: the greatest standard deviations. */
+/* report_maps.c: pictures for the page, as data URIs: the image, and of each map the mean over the channels
+ * and the channels that say most, which are those that vary most over the image: the greatest standard
+ * deviations. */
 #include "report.h"
 
 #include "talk.h"
@@ -10,7 +11,8 @@
 
 enum { LONG_SIDE = 104, CHANNELS = 8 };
 
-/* ---- Data URIs --------------------------------------------------------------------------------------------- */
+/* ---- Data URIs
+ * --------------------------------------------------------------------------------------------- */
 
 /* "data:image/png;base64,..." (RFC 4648); NULL when out of memory. */
 static json_t *data_uri(const unsigned char *bytes, size_t size)
@@ -45,7 +47,8 @@ static int picture(strata_image *img, int long_side, json_t **out)
     bool          failed = false;
     if (longer > long_side) {
         int w = width * long_side / longer, h = height * long_side / longer;
-        failed = strata_image_resize(img, w ? w : 1, h ? h : 1, STRATA_BILINEAR, STRATA_PREPROCESS_PILLOW, &small, &err) != STRATA_OK;
+        failed = strata_image_resize(img, w ? w : 1, h ? h : 1, STRATA_BILINEAR, STRATA_PREPROCESS_PILLOW,
+                                     &small, &err) != STRATA_OK;
     }
     if (!failed)
         failed = strata_image_encode_png(small ? small : img, &bytes, &size, &err) != STRATA_OK;
@@ -58,7 +61,8 @@ static int picture(strata_image *img, int long_side, json_t **out)
     return *out ? EXIT_DONE : talk_error(EXIT_UNEXPECTED, "out of memory");
 }
 
-/* ---- Maps ---------------------------------------------------------------------------------------------------- */
+/* ---- Maps
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* How much a channel varies over the image; NaN and Inf do not count. */
 static double variation(const float *x, size_t n)
@@ -116,9 +120,10 @@ static int add_map(const char *name, const strata_tensor *map, json_t *maps)
         if (!code)
             json_array_append_new(channels, json_pack("{s:i, s:o}", "index", best[i], "picture", one));
     }
-    json_array_append_new(maps, json_pack("{s:o, s:[I,I,I,I], s:o, s:o}", "name", talk_json_text(name), "shape",
-                                          (json_int_t)1, (json_int_t)desc->dim[1], (json_int_t)desc->dim[2],
-                                          (json_int_t)desc->dim[3], "mean", mean ? mean : json_null(), "channels", channels));
+    json_array_append_new(maps, json_pack("{s:o, s:[I,I,I,I], s:o, s:o}", "name", talk_json_text(name),
+                                          "shape", (json_int_t)1, (json_int_t)desc->dim[1],
+                                          (json_int_t)desc->dim[2], (json_int_t)desc->dim[3], "mean",
+                                          mean ? mean : json_null(), "channels", channels));
     return code;
 }
 
@@ -139,7 +144,7 @@ int report_maps(const struct report_run *r, const char *path, json_t **out)
     strata_image       *copy = NULL;
     strata_error        err = { 0 };
     json_t             *maps = json_array(), *shown = NULL;
-    int                 width = strata_image_width(r->pixels), height = strata_image_height(r->pixels), code = EXIT_DONE;
+    int width = strata_image_width(r->pixels), height = strata_image_height(r->pixels), code = EXIT_DONE;
     if (strata_image_create(width, height, strata_image_pixels(r->pixels), &copy, &err) != STRATA_OK)
         code = talk_failure(STAGE_RUN, &err, NULL);
     if (!code)
@@ -154,7 +159,7 @@ int report_maps(const struct report_run *r, const char *path, json_t **out)
             code = add_map(o.name, map, maps);
         strata_tensor_unref(map);
     }
-    *out = json_pack("{s:o, s:[i,i], s:o, s:o}", "file", talk_json_text(path), "size", height, width, "picture",
-                     shown ? shown : json_null(), "maps", maps);
+    *out = json_pack("{s:o, s:[i,i], s:o, s:o}", "file", talk_json_text(path), "size", height, width,
+                     "picture", shown ? shown : json_null(), "maps", maps);
     return code;
 }

@@ -75,7 +75,8 @@ static int take_difference(struct watch *w, const strata_graph *g, json_t *row)
     return model_copy_graph(w->m, g, &w->before);
 }
 
-static int add_row(struct watch *w, const char *name, const strata_graph *g, bool changed, double milliseconds)
+static int add_row(struct watch *w, const char *name, const strata_graph *g, bool changed,
+                   double milliseconds)
 {
     uint64_t params, macs;
     int      values, constants;
@@ -83,16 +84,16 @@ static int add_row(struct watch *w, const char *name, const strata_graph *g, boo
     if (code)
         return code;
     strata_graph_cost(g, &params, &macs);
-    json_t *row = json_pack("{s:s, s:b, s:f, s:i, s:i, s:I}", "name", name, "changed", changed, "ms", milliseconds,
-                            "values", values, "constants", constants, "macs", (json_int_t)macs);
+    json_t *row = json_pack("{s:s, s:b, s:f, s:i, s:i, s:I}", "name", name, "changed", changed, "ms",
+                            milliseconds, "values", values, "constants", constants, "macs", (json_int_t)macs);
     if (changed)
         code = take_difference(w, g, row);
     json_array_append_new(w->rows, row);
     return code;
 }
 
-static strata_status after_pass(void *user, const char *pass, const strata_graph *g, bool changed, double milliseconds,
-                                strata_error *err)
+static strata_status after_pass(void *user, const char *pass, const strata_graph *g, bool changed,
+                                double milliseconds, strata_error *err)
 {
     struct watch *w = user;
     (void)err;

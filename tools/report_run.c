@@ -24,7 +24,8 @@ static int load_image(struct report_run *r, const struct model *m)
     record.height = (int)desc->dim[2];
     record.width = (int)desc->dim[3];
     if (record.crop_pct <= 0)
-        return talk_error(EXIT_USAGE, "--image: the graph does not say what images it wants (no 'image' line)");
+        return talk_error(EXIT_USAGE,
+                          "--image: the graph does not say what images it wants (no 'image' line)");
     if (strata_image_load(o->image, o->exif == EXIF_IGNORE, &photo, &err) != STRATA_OK ||
         strata_image_preprocess(photo, &record, (strata_flavour)o->preprocess, &r->pixels, &err) != STRATA_OK)
         code = talk_failure(STAGE_FILES, &err, NULL);
@@ -61,7 +62,8 @@ int run_start(struct report_run *r, const struct model *m, strata_graph *g)
         return talk_failure(STAGE_RUN, &err, NULL);
     if (o->image)
         return load_image(r, m);
-    strata_random_input(1, strata_tensor_data(r->input), (size_t)strata_count(strata_tensor_get_desc(r->input)));
+    strata_random_input(1, strata_tensor_data(r->input),
+                        (size_t)strata_count(strata_tensor_get_desc(r->input)));
     return EXIT_DONE;
 }
 
@@ -102,12 +104,12 @@ int run_measure(struct report_run *r, const struct options *o, json_t *data)
     if (!code) {
         qsort(ms, (size_t)runs, sizeof *ms, by_value);
         strata_program_get_info(r->program, &info);
-        json_object_set_new(data, "program",
-                            json_pack("{s:o, s:i, s:I, s:I, s:i, s:i, s:i, s:i, s:f}", "device",
-                                      talk_json_text(info.device), "threads", info.threads, "arena_bytes",
-                                      (json_int_t)info.arena_bytes, "weight_bytes", (json_int_t)info.weight_bytes,
-                                      "parts", info.parts, "steps", info.steps, "fallback_steps", info.fallback_steps,
-                                      "runs", runs, "ms_median", ms[runs / 2]));
+        json_object_set_new(
+            data, "program",
+            json_pack("{s:o, s:i, s:I, s:I, s:i, s:i, s:i, s:i, s:f}", "device", talk_json_text(info.device),
+                      "threads", info.threads, "arena_bytes", (json_int_t)info.arena_bytes, "weight_bytes",
+                      (json_int_t)info.weight_bytes, "parts", info.parts, "steps", info.steps,
+                      "fallback_steps", info.fallback_steps, "runs", runs, "ms_median", ms[runs / 2]));
         json_object_set_new(data, "steps", profile_json(&profile));
     }
     profile_free(&profile);

@@ -93,6 +93,73 @@ expect 3 extract resnet18 many.npy odd.npy chw.npy "$noise" --at 2 -o sizes.npz
 says err "97x131 gives arrays of another shape"
 python 'assert n.load("sizes.npz")["layer2"].shape == (8, 128, 8, 12)'
 
+# Statistics, as NumPy has them; the same for any batch; in the record.
+expect 0 extract resnet18 many.npy "$noise" --at 0,4,logits --stats --batch 3 -o stats.npz
+says out "layer4"
+expect 0 extract resnet18 many.npy "$noise" --at 0,4,logits --stats --json -o stats.npz
+python '
+z, r = n.load("stats.npz"), json.load(open("out"))
+assert json.loads(str(z["record"])) == r and list(r["stats"]) == ["relu", "layer4", "logits"], r
+for k, s in r["stats"].items():
+    a = z[k].astype(n.float64)
+    assert s["count"] == a.size and s["nan"] == 0 == s["inf"] and s["min"] == n.float64("%.9g" % a.min()), s
+    assert n.allclose([s["max"], s["mean"], s["std"]], [a.max(), a.mean(), a.std()], rtol=1e-7, atol=1e-12), (k, s, a.mean(), a.std())'
+cp out one.json
+expect 0 extract resnet18 many.npy "$noise" --at 0,4,logits --stats --json --batch 4 -o stats.npz
+same out one.json
+expect 0 extract resnet18 chw.npy "$noise" --json -o stats.npz
+python 'assert "stats" not in json.load(open("out"))'
+
+# NaN and Inf: a warning; with --check-finite an exit code. The arrays are written in both cases.
+python '
+a = n.load("many.npy")
+a[2, 0, 5, 5] = n.nan
+a[5, 1, 0, 0] = n.inf
+n.save("broken.npy", a)'
+expect 0 extract resnet18 broken.npy "$noise" --at 1 --pipeline "" -o broken.npz
+says err "strata: warning: 'layer1' holds"
+says err "first in broken.npy[2]"
+expect 1 extract resnet18 broken.npy "$noise" --at 1 --batch 2 --stats --json --check-finite -o broken.npz
+says err "--check-finite: 1 of 1 arrays hold NaN or Inf"
+python '
+a, s = n.load("broken.npz")["layer1"], json.load(open("out"))["stats"]["layer1"]
+assert (s["nan"], s["inf"]) == (n.isnan(a).sum(), n.isinf(a).sum()) and s["nan"] + s["inf"] > 0, s
+f = a[n.isfinite(a)].astype(n.float64)
+assert n.allclose([s["min"], s["max"], s["mean"], s["std"]], [f.min(), f.max(), f.mean(), f.std()]), s'
+expect 0 extract resnet18 many.npy "$noise" --at 1 --check-finite -o x.npz
+expect 3 extract resnet18 flat.npy many.npy "$noise" --at 1 --check-finite -o x.npz
+
+# Any value of what runs, a row per image; looking changes nothing; what fusion removed is named.
+expect 0 extract resnet18 many.npy "$noise" --at 1,4 --batch 2 --dump-values '%layer1.?.relu*' values -o two.npz
+says err "4 match"
+python '
+a, b, v = n.load("one.npz"), n.load("two.npz"), n.load("values/layer1.1.relu.1.npy")
+assert (a["layer1"] == b["layer1"]).all() and (a["layer4"] == b["layer4"]).all() and list(b)[:2] == ["layer1", "layer4"]
+assert v.dtype == n.float32 and v.shape == (7, 64, 16, 24) and (v == a["layer1"]).all(), v.shape
+assert json.loads(str(b["record"]))["outputs"] == ["layer1", "layer4"]
+import os
+assert sorted(os.listdir("values")) == [f"layer1.{i}.relu{s}.npy" for i in (0, 1) for s in (".1", "")], os.listdir("values")'
+expect 0 extract resnet18 chw.npy "$noise" --at 1 --dump-values 'layer1.0.*' values -o x.npz
+says err "are no more after the passes: layer1.0.conv1"
+says err '--pipeline ""'
+expect 0 extract resnet18 chw.npy "$noise" --at 1 --pipeline "" --dump-values 'layer1.0.*' values -o x.npz
+python 'assert n.load("values/layer1.0.conv1.npy").shape == (1, 64, 16, 24) and n.load("values/layer1.0.add.npy").std() > 0'
+expect 0 extract resnet18 chw.npy "$noise" --at 1 --dump-values '@conv*.weight' constants --pipeline "" -o x.npz
+python 'assert n.load("constants/conv1.weight.npy").shape == (64, 3, 7, 7)'
+expect 6 extract resnet18 chw.npy "$noise" --at 1 --dump-values '*' nowhere/values -o new.npz
+check "nothing is written" [ ! -e new.npz ]
+cat >names.graph <<'END'
+graph "names" {
+  image {size=[64,96], channels=3, mean=[0,0,0], std=[1,1,1], interpolation=bilinear, crop_pct=1}
+  input %input : f32[1,3,64,96]
+  %"../a b" = relu(%input) : f32[1,3,64,96]
+  %all = max_pool(%"../a b") {kernel=2, stride=2} : f32[1,3,32,48]
+  output "all" = %all
+}
+END
+expect 0 extract ./names.graph chw.npy "$noise" --dump-values '*' values -o x.npz
+python 'assert n.load("values/..%2fa%20b.npy").shape == (1, 3, 64, 96)'
+
 # Other files: f16, safetensors, pictures.
 expect 0 extract resnet18 many.npy "$noise" --at 1 --dtype f16 -o half.npz
 python '

@@ -30,12 +30,15 @@ assert [x["level"] for x in f] == ["C1", "C2", "C3", "C4", "C5"]
 assert [x["stride"] for x in f] == [2, 4, 8, 16, 32]
 assert [x["channels"] for x in f] == [64, 256, 512, 1024, 2048]
 assert f[2]["shape"] == [1, 512, 28, 28], f[2]
-assert [x["receptive_field"] for x in f] == [7, 35, 91, 267, 427], f'
+assert [x["receptive_field"] for x in f] == [7, 35, 91, 267, 427], f
+# The stem pads its 7x7 window evenly; the pool after it pads at the end only, so its centre is one step of 2 pixels on.
+assert [x["offset"] for x in f] == [0, 2, 2, 2, 2], f'
 expect 0 info resnet50 --size 97x131 --json
 python 'f = json.load(open("out"))["features"]; assert [x["shape"][2:] for x in f] == [[-(-97 // x["stride"]), -(-131 // x["stride"])] for x in f], f'
 expect 0 info resnet50 --size 256
 says out "256 x 256"
 says out "layer4  C5"
+says out "receptive field  offset"
 says out "as MindCV"
 expect 0 info resnet50 --preprocess pillow
 says out "Pillow"

@@ -39,8 +39,8 @@ for seed in x -1 1: 1:x 1:0 1:-2 1:nan 1:inf 1e3 99999999999999999999; do
     expect 2 bench resnet18 --random-weights "$seed"
     says err "--random-weights: '$seed' is no seed"
 done
-expect 2 dump resnet18 --format svg
-says err "none of text|dot|json"
+expect 2 dump resnet18 --format pdf
+says err "none of text|dot|json|svg|png"
 expect 2 dump resnet18 --format tex
 expect 2 extract resnet18 "$scene" "$noise" -o x.npz --dtype f64
 
@@ -71,6 +71,34 @@ expect 2 extract resnet18 "$scene" "$noise" -o x.txt
 expect 2 extract resnet18 "$scene" "$noise" -o x.npz --picture x.jpg
 expect 2 extract resnet18 "$scene" "$noise" -o x.npz --dump-input x.npz
 expect 2 extract resnet18 "$scene" "$noise" -o x.npz --at logits --picture x.png
+
+# Options of two words; diff, report.
+expect 2 extract resnet18 "$scene" "$noise" -o x.npz --dump-values
+says err "--dump-values: needs a value"
+expect 2 extract resnet18 "$scene" "$noise" -o x.npz --dump-values only
+says err "--dump-values: needs two words after it: GLOB DIR"
+with STRATA_DIFF=one expect 2 dump
+says err "STRATA_DIFF: needs two words"
+with "STRATA_DIFF=resnet18 resnet18" expect 0 dump
+expect 2 dump
+says err "takes one model, or --diff with two"
+expect 2 dump resnet18 --diff built
+expect 2 dump resnet18 --diff built fold_bm
+says err "did you mean fold_bn?"
+expect 2 dump resnet18 --pipeline dce --diff built fold_bn
+says err "not part of this pipeline"
+expect 7 dump --diff resnet18 resnte50
+expect 2 dump resnet18 --diff built dce --plan "$noise"
+expect 2 dump resnet18 --diff built dce --format json
+expect 2 dump resnet18 --diff built dce --after dce
+expect 2 dump --diff resnet18 resnet34 --after all
+expect 2 dump resnet18 --exit-code
+expect 2 dump resnet18 --after all --format svg
+says err "-o DIR/"
+expect 2 report resnet18
+expect 7 extract resnet18 "$scene" "$noise" --size 32 -o x.npz --dump-values 'nothing*' values
+says err "no value matches"
+check "no folder" [ ! -e x.npz ]
 
 # Passes.
 expect 2 dump resnet18 --after fuse_at

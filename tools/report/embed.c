@@ -31,7 +31,7 @@ static int embed(const char *path)
 
 int main(int argc, char **argv)
 {
-    printf("#include \"report/files.h\"\n");
+    printf("#include \"report_files.h\"\n");
     for (int i = 1; i < argc; i++)
         if (embed(argv[i]))
             return 1;

@@ -544,7 +544,7 @@ static strata_status import_outputs(onnx_importer *im, const Onnx__GraphProto *g
         onnx_val *v = onnx_find(im, g->output[i]->name);
         if (is_missing(v))
             continue;
-        if (v->constant != NULL || (v->node == NULL && v->base == NULL))
+        if (v->fixed || (v->node == NULL && v->base == NULL))
             return strata_fail(err, STRATA_UNSUPPORTED, "%s: output '%.200s' does not depend on the input", im->path, v->name);
         emit_output(im, &op, v);
     }

@@ -39,11 +39,11 @@ run_suite() {
 echo "== release: everything"
 run_suite build-test "-Dbuildtype=release -Dwerror=true"
 
-echo "== address and undefined-behaviour sanitizers: all but the long tests"
+echo "== address and undefined-behaviour sanitizers: all but the long tests, and those of drivers"
 # Leaks are errors; an allocation that is too large fails as it does without the sanitizer, for tests ask for such.
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-run_suite build-asan "-Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false" --no-suite long \
+run_suite build-asan "-Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false" --no-suite long --no-suite vulkan \
     --timeout-multiplier 4
 
 echo "== thread sanitizer: the tests with threads"

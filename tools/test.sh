@@ -43,12 +43,12 @@ echo "== address and undefined-behaviour sanitizers: all but the long tests, and
 # Leaks are errors; an allocation that is too large fails as it does without the sanitizer, for tests ask for such.
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-run_suite build-asan "-Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false" --no-suite long --no-suite vulkan \
+run_suite build-asan "-Dbuildtype=debugoptimized -Dvulkan=disabled -Db_sanitize=address,undefined -Db_lundef=false" --no-suite long \
     --timeout-multiplier 4
 
 echo "== thread sanitizer: the tests with threads"
 export TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1
-run_suite build-tsan "-Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false" --suite threads \
+run_suite build-tsan "-Dbuildtype=debugoptimized -Dvulkan=disabled -Db_sanitize=thread -Db_lundef=false" --suite threads \
     --timeout-multiplier 4
 
 echo "$passed passed, $failed failed"

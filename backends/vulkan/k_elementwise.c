@@ -1,5 +1,5 @@
-/* k_elementwise.c: element i of the result from element i of the operands: activations, scalar forms, neg,
- * rsqrt, sums and products with broadcasting, partial_add, batch_norm. */
+/* k_elementwise.c: element i of the result from element i of the operands: activations and other functions of
+ * one operand, arithmetic of two with broadcasting, partial_add, batch_norm. */
 #include "kernel.h"
 
 #include <math.h>
@@ -7,12 +7,8 @@
 
 /* ---- One operand --------------------------------------------------------------------------------- */
 
-enum {
-    NEG = STRATA_ACT_COUNT,
-    RSQRT,
-    ADD_SCALAR,
-    MUL_SCALAR
-}; /* ORDER unary.comp; below them the activations */
+/* ORDER unary.comp; below them the activations */
+enum { NEG = STRATA_ACT_COUNT, RSQRT, SQRT, GELU_ERF, ADD_SCALAR, MUL_SCALAR };
 
 typedef struct unary_push {
     uint32_t count;
@@ -37,16 +33,6 @@ static strata_status emit_act(const strata_step *s, const strata_frame *f, strat
     return emit_unary(s, f, strata_op_act(s->node->op), 0, err);
 }
 
-static strata_status emit_neg(const strata_step *s, const strata_frame *f, strata_error *err)
-{
-    return emit_unary(s, f, NEG, 0, err);
-}
-
-static strata_status emit_rsqrt(const strata_step *s, const strata_frame *f, strata_error *err)
-{
-    return emit_unary(s, f, RSQRT, 0, err);
-}
-
 static strata_status emit_add_scalar(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     return emit_unary(s, f, ADD_SCALAR, ((const strata_scalar_attrs *)s->node->attrs)->value, err);
@@ -57,57 +43,39 @@ static strata_status emit_mul_scalar(const strata_step *s, const strata_frame *f
     return emit_unary(s, f, MUL_SCALAR, ((const strata_scalar_attrs *)s->node->attrs)->value, err);
 }
 
-#define XX(enumname, act)                                                                                    \
-    const strata_kernel_def vk_kernel_##act = { .name = #act ".flat",                                        \
-                                                .op = &strata_op_##act,                                      \
-                                                .layouts = VK_ANY_LAYOUT,                                    \
-                                                .in_place = true,                                            \
-                                                .accepts = vk_fits,                                          \
-                                                .prepare = vk_prepare,                                       \
-                                                .release = vk_release,                                       \
-                                                .emit = emit_act };
+#define KERNEL_ROW(function, form, run)                                                                      \
+    const strata_kernel_def vk_kernel_##function = { .name = #function "." form,                             \
+                                                     .op = &strata_op_##function,                            \
+                                                     .layouts = VK_ANY_LAYOUT,                               \
+                                                     .in_place = true,                                       \
+                                                     .accepts = vk_fits,                                     \
+                                                     .prepare = vk_prepare,                                  \
+                                                     .release = vk_release,                                  \
+                                                     .emit = run };
+
+#define XX(enumname, act) KERNEL_ROW(act, "flat", emit_act)
 STRATA_ACT_MAP(XX)
 #undef XX
 
-const strata_kernel_def vk_kernel_neg = { .name = "neg.flat",
-                                          .op = &strata_op_neg,
-                                          .layouts = VK_ANY_LAYOUT,
-                                          .in_place = true,
-                                          .accepts = vk_fits,
-                                          .prepare = vk_prepare,
-                                          .release = vk_release,
-                                          .emit = emit_neg };
+/* Functions without attributes. */
+#define XX(function, form)                                                                                   \
+    static strata_status emit_##function(const strata_step *s, const strata_frame *f, strata_error *err)     \
+    {                                                                                                        \
+        return emit_unary(s, f, form, 0, err);                                                               \
+    }                                                                                                        \
+    KERNEL_ROW(function, "flat", emit_##function)
+XX(neg, NEG)
+XX(rsqrt, RSQRT)
+XX(sqrt, SQRT)
+XX(gelu_erf, GELU_ERF)
+#undef XX
 
-const strata_kernel_def vk_kernel_rsqrt = { .name = "rsqrt.flat",
-                                            .op = &strata_op_rsqrt,
-                                            .layouts = VK_ANY_LAYOUT,
-                                            .in_place = true,
-                                            .accepts = vk_fits,
-                                            .prepare = vk_prepare,
-                                            .release = vk_release,
-                                            .emit = emit_rsqrt };
-
-const strata_kernel_def vk_kernel_add_scalar = { .name = "add_scalar.flat",
-                                                 .op = &strata_op_add_scalar,
-                                                 .layouts = VK_ANY_LAYOUT,
-                                                 .in_place = true,
-                                                 .accepts = vk_fits,
-                                                 .prepare = vk_prepare,
-                                                 .release = vk_release,
-                                                 .emit = emit_add_scalar };
-
-const strata_kernel_def vk_kernel_mul_scalar = { .name = "mul_scalar.flat",
-                                                 .op = &strata_op_mul_scalar,
-                                                 .layouts = VK_ANY_LAYOUT,
-                                                 .in_place = true,
-                                                 .accepts = vk_fits,
-                                                 .prepare = vk_prepare,
-                                                 .release = vk_release,
-                                                 .emit = emit_mul_scalar };
+KERNEL_ROW(add_scalar, "flat", emit_add_scalar)
+KERNEL_ROW(mul_scalar, "flat", emit_mul_scalar)
 
 /* ---- Two operands -------------------------------------------------------------------------------- */
 
-enum { ADD, SUB, MUL }; /* ORDER binary.comp */
+enum { ADD, SUB, MUL, DIV }; /* ORDER binary.comp */
 
 typedef struct binary_push {
     uint32_t count, dim[STRATA_MAX_RANK], x_step[STRATA_MAX_RANK], y_step[STRATA_MAX_RANK];
@@ -157,47 +125,17 @@ static strata_status emit_binary(const strata_step *s, const strata_frame *f, ui
     return vk_emit(f->stream, &d, err);
 }
 
-static strata_status emit_add(const strata_step *s, const strata_frame *f, strata_error *err)
-{
-    return emit_binary(s, f, ADD, err);
-}
-
-static strata_status emit_sub(const strata_step *s, const strata_frame *f, strata_error *err)
-{
-    return emit_binary(s, f, SUB, err);
-}
-
-static strata_status emit_mul(const strata_step *s, const strata_frame *f, strata_error *err)
-{
-    return emit_binary(s, f, MUL, err);
-}
-
-const strata_kernel_def vk_kernel_add = { .name = "add.broadcast",
-                                          .op = &strata_op_add,
-                                          .layouts = VK_ANY_LAYOUT,
-                                          .in_place = true,
-                                          .accepts = vk_fits,
-                                          .prepare = vk_prepare,
-                                          .release = vk_release,
-                                          .emit = emit_add };
-
-const strata_kernel_def vk_kernel_sub = { .name = "sub.broadcast",
-                                          .op = &strata_op_sub,
-                                          .layouts = VK_ANY_LAYOUT,
-                                          .in_place = true,
-                                          .accepts = vk_fits,
-                                          .prepare = vk_prepare,
-                                          .release = vk_release,
-                                          .emit = emit_sub };
-
-const strata_kernel_def vk_kernel_mul = { .name = "mul.broadcast",
-                                          .op = &strata_op_mul,
-                                          .layouts = VK_ANY_LAYOUT,
-                                          .in_place = true,
-                                          .accepts = vk_fits,
-                                          .prepare = vk_prepare,
-                                          .release = vk_release,
-                                          .emit = emit_mul };
+#define XX(function, form)                                                                                   \
+    static strata_status emit_##function(const strata_step *s, const strata_frame *f, strata_error *err)     \
+    {                                                                                                        \
+        return emit_binary(s, f, form, err);                                                                 \
+    }                                                                                                        \
+    KERNEL_ROW(function, "broadcast", emit_##function)
+XX(add, ADD)
+XX(sub, SUB)
+XX(mul, MUL)
+XX(div, DIV)
+#undef XX
 
 /* ---- partial_add --------------------------------------------------------------------------------- */
 
@@ -218,14 +156,7 @@ static strata_status emit_partial_add(const strata_step *s, const strata_frame *
     return vk_emit(f->stream, &d, err);
 }
 
-const strata_kernel_def vk_kernel_partial_add = { .name = "partial_add.flat",
-                                                  .op = &strata_op_partial_add,
-                                                  .layouts = VK_ANY_LAYOUT,
-                                                  .in_place = true,
-                                                  .accepts = vk_fits,
-                                                  .prepare = vk_prepare,
-                                                  .release = vk_release,
-                                                  .emit = emit_partial_add };
+KERNEL_ROW(partial_add, "flat", emit_partial_add)
 
 /* ---- batch_norm: y = scale[c] x + shift[c], with scale = gamma / sqrt(variance + epsilon) -------- */
 

@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// binary.comp: act(x + y), act(x - y), act(x * y) with broadcasting: a step of 0 repeats an
-// operand. ORDER k_elementwise.c
+// binary.comp: act(x + y), act(x - y), act(x * y), act(x / y) with broadcasting: a step of 0
+// repeats an operand. ORDER k_elementwise.c
 #include "common.glsl"
 
 layout(local_size_x = 256) in;
@@ -28,5 +28,5 @@ void main()
         yi += at * p.y_step[d];
     }
     float a = x[xi], b = y[yi];
-    z[i] = activate(ACT, FORM == 0 ? a + b : FORM == 1 ? a - b : a * b);
+    z[i] = activate(ACT, FORM == 0 ? a + b : FORM == 1 ? a - b : FORM == 2 ? a * b : a / b);
 }

@@ -250,7 +250,7 @@ static bool fold_reshape(onnx_op *op)
 static bool fold_where(onnx_op *op)
 {
     strata_tensor_desc d, all;
-    if (op->in_count != 3 || desc_of(op, 0)->dtype != STRATA_I64 || desc_of(op, 1)->dtype != STRATA_I64 ||
+    if (desc_of(op, 0)->dtype != STRATA_I64 || desc_of(op, 1)->dtype != STRATA_I64 ||
         desc_of(op, 2)->dtype != STRATA_I64 || !broadcast_shape(desc_of(op, 0), desc_of(op, 1), &d) ||
         !broadcast_shape(&d, desc_of(op, 2), &all))
         return false;
@@ -289,7 +289,7 @@ static bool fold_range(onnx_op *op)
 {
     const int64_t *at[3];
     for (int i = 0; i < 3; i++) {
-        if (!onnx_has(op, i) || desc_of(op, i)->dtype != STRATA_I64)
+        if (desc_of(op, i)->dtype != STRATA_I64)
             return false;
         at[i] = data_of(op, i);
     }
@@ -307,13 +307,14 @@ static bool fold_range(onnx_op *op)
 
 static const struct {
     const char *name;
+    int         operands; /* that are read without asking whether they are there */
     bool (*fold)(onnx_op *op);
 } rows[] = {
-    { "Floor", fold_floor },       { "Ceil", fold_ceil },           { "Sqrt", fold_sqrt },
-    { "Neg", fold_neg },           { "Cast", fold_cast },           { "Gather", fold_gather },
-    { "Concat", fold_concat },     { "Slice", fold_slice },         { "Unsqueeze", fold_unsqueeze },
-    { "Squeeze", fold_squeeze },   { "Reshape", fold_reshape },     { "Where", fold_where },
-    { "Range", fold_range },       { "ConstantOfShape", fold_constant_of_shape },
+    { "Floor", 1, fold_floor },     { "Ceil", 1, fold_ceil },       { "Sqrt", 1, fold_sqrt },
+    { "Neg", 1, fold_neg },         { "Cast", 1, fold_cast },       { "Gather", 2, fold_gather },
+    { "Concat", 1, fold_concat },   { "Slice", 1, fold_slice },     { "Unsqueeze", 1, fold_unsqueeze },
+    { "Squeeze", 1, fold_squeeze }, { "Reshape", 1, fold_reshape }, { "Where", 3, fold_where },
+    { "Range", 3, fold_range },     { "ConstantOfShape", 1, fold_constant_of_shape },
 };
 
 bool onnx_fold(onnx_op *op)
@@ -328,7 +329,7 @@ bool onnx_fold(onnx_op *op)
     for (size_t i = 0; i < sizeof arithmetics / sizeof arithmetics[0] && !done; i++)
         done = strcmp(arithmetics[i].name, op->node->op_type) == 0 && fold_arithmetic(op, &arithmetics[i]);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && !done; i++)
-        done = strcmp(rows[i].name, op->node->op_type) == 0 && rows[i].fold(op);
+        done = strcmp(rows[i].name, op->node->op_type) == 0 && op->in_count >= rows[i].operands && rows[i].fold(op);
     op->problem = problem; /* what cannot be folded is left to the readers */
     return done;
 }

@@ -255,6 +255,38 @@ static void test_structure(void **state)
     strata_graph_destroy(g);
 }
 
+/* One node of `type` with one operand, of the graph or constant, or none: whatever it needs is missing. */
+static void with_too_few(const char *type)
+{
+    static const char *const first[] = { "x", "w", NULL };
+    for (int i = 0; i < 3; i++) {
+        model         m;
+        strata_graph *g = NULL;
+        strata_error  err = { 0 };
+        begin(&m);
+        add(&m, type, "y", first[i], NULL);
+        assert_true((import_model(&m, &g, &err) == STRATA_OK) == (g != NULL));
+        strata_graph_destroy(g);
+    }
+}
+
+static void test_operands_missing(void **state)
+{
+    (void)state;
+    static const onnx_row *const tables[] = { onnx_layer_rows, onnx_math_rows, onnx_shape_rows };
+    static const char *const computed[] = { "Floor", "Ceil", "Cast", "Where", "Range", "ConstantOfShape", "Equal" };
+    for (int t = 0; t < 3; t++)
+        for (const onnx_row *row = tables[t]; row->name != NULL; row++)
+            with_too_few(row->name);
+    for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
+        with_too_few(computed[i]);
+
+    model m;
+    begin(&m);
+    add(&m, "Gather", "y", "w", NULL);
+    refused(&m, "Gather");
+}
+
 /* Every node that cannot be had is named, those that no output needs are not. */
 static void test_unsupported(void **state)
 {
@@ -521,8 +553,10 @@ int main(void)
         return 1;
     scratch_open(&tmp);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_export_refuses), cmocka_unit_test(test_structure), cmocka_unit_test(test_unsupported),
-        cmocka_unit_test(test_tensors),        cmocka_unit_test(test_external),  cmocka_unit_test(test_framing),
+        cmocka_unit_test(test_export_refuses), cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_operands_missing),
+        cmocka_unit_test(test_unsupported),    cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_external),       cmocka_unit_test(test_framing),
         cmocka_unit_test(test_random_bytes),   cmocka_unit_test(test_random_meaning),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);

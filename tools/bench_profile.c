@@ -82,10 +82,10 @@ json_t *profile_json(const struct profile *p)
     json_t *nodes = json_array();
     for (int i = 0; i < p->count; i++) {
         const strata_step_profile *s = &p->steps[i];
-        json_array_append_new(nodes, json_pack("{s:o, s:s, s:s, s:s, s:f, s:I, s:I}", "node",
+        json_array_append_new(nodes, json_pack("{s:o, s:s, s:s, s:s, s:f, s:I, s:I, s:f}", "node",
                                                talk_json_text(s->node), "op", s->op, "kernel", s->kernel,
                                                "device", s->device, "ms", s->ms, "macs", (json_int_t)s->macs,
-                                               "bytes", (json_int_t)s->bytes));
+                                               "bytes", (json_int_t)s->bytes, "gflops", gflops(s)));
     }
     return nodes;
 }
@@ -125,11 +125,12 @@ int profile_trace(const struct profile *p, const char *title, FILE *to)
                                   json_pack("{s:s, s:s, s:i, s:i, s:{s:s}}", "name", "thread_name", "ph", "M",
                                             "pid", 1, "tid", track, "args", "name", s->device));
         json_array_append_new(events,
-                              json_pack("{s:o, s:s, s:s, s:f, s:f, s:i, s:i, s:{s:s, s:I, s:I}}", "name",
+                              json_pack("{s:o, s:s, s:s, s:f, s:f, s:i, s:i, s:{s:s, s:I, s:I, s:f}}", "name",
                                         talk_json_text(s->node), "cat", s->op, "ph", "X", "ts",
                                         (s->start_ms - origin) * 1e3, "dur", p->last_ms[i] * 1e3, "pid", 1,
                                         "tid", track, "args", "kernel", s->kernel, "macs",
-                                        (json_int_t)s->macs, "bytes", (json_int_t)s->bytes));
+                                        (json_int_t)s->macs, "bytes", (json_int_t)s->bytes, "gflops",
+                                        gflops(s)));
     }
     json_t *trace = json_pack("{s:o, s:s}", "traceEvents", events, "displayTimeUnit", "ms");
     if (!trace)

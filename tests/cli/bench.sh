@@ -29,7 +29,8 @@ assert b["weights_mb"] > 40 and b["peak_rss_mb"] > b["arena_mb"], b'
     python '
 b = json.load(open("out"))
 assert len(b["nodes"]) > 10 and sum(x["macs"] for x in b["nodes"]) == b["macs"], b
-assert all(x["ms"] >= 0 and x["kernel"] and x["op"] for x in b["nodes"])'
+assert all(x["ms"] >= 0 and x["kernel"] and x["op"] for x in b["nodes"])
+assert all(abs(x["gflops"] * x["ms"] * 1e6 - 2 * x["macs"]) <= 1e-3 * x["macs"] for x in b["nodes"])'
 
     expect 0 bench $run --runs 2 --profile trace.json
     python '
@@ -39,5 +40,12 @@ assert len(x) > 10 and {"name", "ts", "dur", "pid", "tid"} <= set(x[0]), x[:1]
 assert min(e["ts"] for e in x) == 0 and all(e["dur"] >= 0 for e in x)
 assert {e["tid"] for e in t if e["name"] == "thread_name"} == {e["tid"] for e in x}'
     expect 6 bench $run --runs 1 --profile nowhere/t.json
+
+    # The peak is that of the command, whoever started it.
+    python '
+parent = bytearray(b"x") * (256 << 20)
+import subprocess
+run = subprocess.run([sys.argv[1], "bench", *sys.argv[2:], "--at", "0", "--runs", "1", "--json"], stdout=subprocess.PIPE, check=True)
+assert 1 < json.loads(run.stdout)["peak_rss_mb"] < 200, run.stdout' "$STRATA" $run
 }
 finish

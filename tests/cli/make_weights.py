@@ -100,4 +100,5 @@ def main():
     save("torch.safetensors", {torch_name(k): v for k, v in arrays.items()})
 
 
-main()
+if __name__ == "__main__":
+    main()

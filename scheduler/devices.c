@@ -9,19 +9,24 @@
 
 enum { MAX_THREADS = 256 };
 
+static int list_devices_of(strata_context *ctx, const strata_backend_def *backend,
+                           void (*fn)(void *user, const strata_device_info *info), void *user)
+{
+    int count = backend->count(ctx);
+    for (int k = 0; k < count; k++) {
+        strata_device_info info = { .backend = backend->name, .index = k };
+        backend->describe(ctx, k, &info);
+        if (fn)
+            fn(user, &info);
+    }
+    return count;
+}
+
 int strata_list_devices(strata_context *ctx, void (*fn)(void *user, const strata_device_info *info), void *user)
 {
     int total = 0;
-    for (int i = 0; i < ctx->backends.count; i++) {
-        const strata_backend_def *backend = ctx->backends.def[i];
-        int                       count   = backend->count(ctx);
-        for (int k = 0; k < count; k++, total++) {
-            strata_device_info info = { .backend = backend->name, .index = k };
-            backend->describe(ctx, k, &info);
-            if (fn)
-                fn(user, &info);
-        }
-    }
+    for (int i = 0; i < ctx->backends.count; i++)
+        total += list_devices_of(ctx, ctx->backends.def[i], fn, user);
     return total;
 }
 
@@ -33,7 +38,7 @@ static int allowed_processors(void)
 }
 
 typedef struct search {
-    const char        *backend, *wanted; /* wanted: index, name or UUID; NULL: the first usable one */
+    const char        *wanted;           /* index, name or UUID; NULL: the first usable one */
     bool               any_backend;      /* "auto" */
     bool               own_memory;       /* the backend's devices are not the processor itself */
     int                best_rank, matches;
@@ -72,7 +77,7 @@ static bool is_imitation(const search *s, const strata_device_info *info)
 static void consider(void *user, const strata_device_info *info)
 {
     search *s = user;
-    if (s->any_backend ? strcmp(info->backend, "cpu") == 0 || rank_of(info) < 2 : strcmp(info->backend, s->backend) != 0)
+    if (s->any_backend && (strcmp(info->backend, "cpu") == 0 || rank_of(info) < 2))
         return;
     const char *note = *info->unusable       ? ", unusable: "
                        : is_imitation(s, info) ? ", a processor and no GPU: used only when named by index, name or UUID"
@@ -89,12 +94,13 @@ static void consider(void *user, const strata_device_info *info)
         s->best = *info, s->best_rank = rank;
 }
 
-/* The device that the text means; a name that fits several is refused. */
+/* The device that the text means; a name that fits several is refused. Only the backend that is named is asked what it
+ * has: loading a GPU's drivers takes longer than loading a network. */
 static strata_status select_device(strata_context *ctx, const char *text, strata_device_info *out, strata_error *err)
 {
     char   backend[64];
     size_t length = strcspn(text, ":");
-    search s      = { .backend = backend, .wanted = text[length] ? text + length + 1 : NULL };
+    search s      = { .wanted = text[length] ? text + length + 1 : NULL };
     if (length == 0 || length >= sizeof backend)
         return strata_fail(err, STRATA_DEVICE, "'%s' is no device; `strata devices` lists what there is", text);
     memcpy(backend, text, length);
@@ -102,13 +108,11 @@ static strata_status select_device(strata_context *ctx, const char *text, strata
     s.any_backend   = strcmp(text, "auto") == 0;
     if (s.any_backend) {
         strata_list_devices(ctx, consider, &s);
-        if (s.matches == 0) { /* no real GPU: the CPU */
-            snprintf(backend, sizeof backend, "cpu");
-            s.any_backend = false;
-            strata_list_devices(ctx, consider, &s);
+        if (s.matches > 0) {
+            *out = s.best;
+            return STRATA_OK;
         }
-        *out = s.best;
-        return STRATA_OK;
+        return select_device(ctx, "cpu", out, err); /* no real GPU */
     }
     const strata_backend_def *def = strata_registry_find(&ctx->backends, backend);
     if (!def) {
@@ -120,7 +124,7 @@ static strata_status select_device(strata_context *ctx, const char *text, strata
         return strata_fail(err, STRATA_DEVICE, "this build has no backend '%s'; it has: %s. Try --device cpu", backend, list);
     }
     s.own_memory = !def->host_memory;
-    strata_list_devices(ctx, consider, &s);
+    list_devices_of(ctx, def, consider, &s);
     if (s.matches == 0)
         return strata_fail(err, STRATA_DEVICE, "no device fits '%s'. There is: %s", text, s.used ? s.list : "none");
     if (s.matches > 1 && s.wanted)

@@ -18,7 +18,8 @@ struct strata_buffer { char *bytes; };
 struct strata_device { int opened; };
 typedef struct toy_recording { const strata_step *steps; strata_frame *frames; int count; } toy_recording;
 
-static int  toy_count(strata_context *ctx) { (void)ctx; return 2; }
+static int  toy_asked;
+static int  toy_count(strata_context *ctx) { (void)ctx; toy_asked++; return 2; }
 static void toy_describe(strata_context *ctx, int index, strata_device_info *out)
 {
     (void)ctx;
@@ -387,6 +388,18 @@ static void test_requests_in_the_background(void **state)
     }
 }
 
+/* Asking a backend what it has may load drivers: nobody waits for those of a backend that was not named. */
+static void test_only_the_named_backend_is_asked(void **state)
+{
+    (void)state;
+    static const char *const named[] = { NULL, "cpu", "cpu:0", "toy" };
+    for (int i = 0; i < 4; i++) {
+        toy_asked = 0;
+        strata_program_unref(program_of(branchy(1), &(strata_program_options){ .device = named[i] }));
+        assert_int_equal(toy_asked > 0, named[i] && strcmp(named[i], "toy") == 0);
+    }
+}
+
 static void test_profile_and_plan(void **state)
 {
     (void)state;
@@ -430,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_wrong_tensors),
         cmocka_unit_test(test_sessions_side_by_side),
         cmocka_unit_test(test_requests_in_the_background),
+        cmocka_unit_test(test_only_the_named_backend_is_asked),
         cmocka_unit_test(test_profile_and_plan),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -46,7 +46,10 @@ typedef struct onnx_importer {
     size_t          text_count;
 } onnx_importer;
 
-enum { ONNX_MAX_FOLD = 1 << 16 }; /* elements of a result that is computed here */
+enum {
+    ONNX_MAX_FOLD = 1 << 16,  /* elements of a result that is computed here */
+    ONNX_LONGEST_NAME = 160,
+};
 
 /* A node being read. Operands that are left out are NULL. */
 typedef struct onnx_op {
@@ -62,6 +65,10 @@ typedef struct onnx_op {
 onnx_val *onnx_find(const onnx_importer *im, const char *name); /* NULL: none */
 /* A text that lives as long as the import. */
 const char *onnx_keep(onnx_importer *im, const char *fmt, ...) STRATA_PRINTF(2, 3);
+/* A name of the file as one of ours: what the graph's text form or selectors cannot hold is changed. */
+void onnx_clean_text(const char *name, char text[ONNX_LONGEST_NAME + 1]);
+/* The same with a suffix, as a name that no value has yet. */
+const char *onnx_clean_name(onnx_importer *im, const char *name, const char *suffix);
 
 /* ---- For readers ------------------------------------------------------------------------------------------------- */
 

@@ -144,7 +144,7 @@ static strata_status number(parser *p, double *out)
         buf[length++] = *p->at++;
     buf[length] = 0;
     char *stop;
-    *out = strtod(buf, &stop);
+    *out = strata_number_read(buf, &stop);
     if (length == 0 || *stop || !isfinite(*out))
         return fail(p, STRATA_FORMAT, "expected a number, found '%s'", buf);
     return STRATA_OK;

@@ -4,22 +4,11 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char *const strata_interpolation_names[] = { "bilinear", "bicubic", NULL };
 
 bool strata_name_char(int c) { return isalnum(c) || c == '_' || c == '.'; }
-
-const char *strata_number_text(double value, char buf[32])
-{
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(buf, 32, "%.*g", digits, value);
-        if (strtod(buf, NULL) == value)
-            break;
-    }
-    return buf;
-}
 
 /* ---- Attributes -------------------------------------------------------------------------------------------- */
 

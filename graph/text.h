@@ -11,8 +11,9 @@ strata_status strata_print_text(const strata_graph *g, FILE *to, strata_comment_
 strata_status strata_print_dot(const strata_graph *g, FILE *to, strata_error *err);
 strata_status strata_print_json(const strata_graph *g, FILE *to, strata_error *err);
 
-/* The shortest decimal that reads back as the same double. */
+/* The shortest decimal that reads back as the same double, in whatever locale; and strtod likewise. */
 const char *strata_number_text(double value, char buf[32]);
+double      strata_number_read(const char *text, char **end);
 /* " {stride=2, act=relu}" for what differs from the defaults, or "". False when buf is too small. */
 bool strata_attrs_text(const strata_node *n, char *buf, size_t size);
 /* Pieces of a node's line: "%name", "(%a, @w, _)", "f32[1,64,56,56].nhwc", and the whole of it. */

@@ -2,6 +2,7 @@
  * refused with place and reason; damaged texts never crash the parser. */
 #include "interpret.h"
 
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -204,6 +205,31 @@ static void test_other_formats(void **state)
     strata_graph_destroy(g);
 }
 
+/* A program that embeds the library may write 0,485. */
+static void test_other_locale(void **state)
+{
+    (void)state;
+    setenv("LOCPATH", STRATA_TEST_LOCALES, 1);
+    if (setlocale(LC_ALL, "de_DE.UTF-8") == NULL)
+        skip(); /* no package "locales" */
+    char half[8];
+    snprintf(half, sizeof half, "%.1f", 0.5);
+    assert_string_equal(half, "0,5");
+    strata_graph *g;
+    strata_error  err = { 0 };
+    assert_int_equal(strata_create_model(ctx, "resnet18", NULL, &g, &err), STRATA_OK);
+    size_t size;
+    char  *text = print(g, STRATA_DUMP_TEXT, &size);
+    assert_non_null(strstr(text, "mean=[0.485,0.456,0.406]"));
+    free(text);
+    text = print(g, STRATA_DUMP_JSON, &size);
+    assert_non_null(strstr(text, "0.485"));
+    free(text);
+    round_trip(g);
+    strata_graph_destroy(g);
+    setlocale(LC_ALL, "C");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_damaged_texts),
         cmocka_unit_test(test_every_model_comes_back),
         cmocka_unit_test(test_other_formats),
+        cmocka_unit_test(test_other_locale),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -34,20 +34,21 @@ static bool has_layout(const strata_node *n)
     return any;
 }
 
-static bool takes(const strata_kernel_def *k, const strata_node *n, strata_layout layout, bool matters)
+static bool takes(const strata_program *p, const strata_kernel_def *k, const strata_node *n, strata_layout layout)
 {
-    return k->op == n->op && (!matters || (k->layouts >> layout & 1)) && (!k->accepts || k->accepts(n));
+    return k->op == n->op && !(p->exact && k->approximate) && ((k->layouts >> layout & 1) || !has_layout(n)) &&
+           (!k->accepts || k->accepts(n));
 }
 
-static const strata_kernel_def *find_kernel(const strata_context *ctx, const strata_backend_def *backend,
+static const strata_kernel_def *find_kernel(const strata_program *p, const strata_backend_def *backend,
                                             const strata_node *n, strata_layout layout)
 {
-    bool matters = has_layout(n);
+    const strata_context *ctx = p->graph->ctx;
     for (int i = 0; i < ctx->kernel_count; i++)
-        if (ctx->kernels[i].backend == backend && takes(ctx->kernels[i].kernel, n, layout, matters))
+        if (ctx->kernels[i].backend == backend && takes(p, ctx->kernels[i].kernel, n, layout))
             return ctx->kernels[i].kernel;
     for (int i = 0; backend->kernels[i]; i++)
-        if (takes(backend->kernels[i], n, layout, matters))
+        if (takes(p, backend->kernels[i], n, layout))
             return backend->kernels[i];
     return NULL;
 }
@@ -65,10 +66,10 @@ static void choose(const strata_program *p, strata_node *n, strata_layout *layou
     for (n->device = 0; n->device < p->device_count; n->device++) {
         const strata_backend_def *backend = p->device[n->device].backend;
         *layout                           = backend->layout;
-        n->kernel                         = find_kernel(p->graph->ctx, backend, n, *layout);
+        n->kernel                         = find_kernel(p, backend, n, *layout);
         if (!n->kernel && *layout != STRATA_NCHW) {
             *layout   = STRATA_NCHW;
-            n->kernel = find_kernel(p->graph->ctx, backend, n, *layout);
+            n->kernel = find_kernel(p, backend, n, *layout);
         }
         if (n->kernel)
             return;
@@ -98,7 +99,7 @@ static strata_node *emit_copy(strata_program *p, strata_builder *b, copies *c, s
     }
     n->device = device;
     if (x->device == device) /* between devices the scheduler moves the bytes */
-        n->kernel = find_kernel(p->graph->ctx, p->device[device].backend, n, layout);
+        n->kernel = find_kernel(p, p->device[device].backend, n, layout);
     if (x->device == device && !n->kernel) {
         n->kernel = &strata_kernel_reference;
         if (x->desc.layout != layout && !strata_layout_free(&x->desc))

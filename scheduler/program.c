@@ -41,6 +41,7 @@ strata_status strata_program_create(strata_graph *g, const strata_program_option
     }
     atomic_init(&p->references, 1);
     p->graph             = g;
+    p->exact             = options && options->exact;
     strata_status status = compile(p, options ? options : &defaults, err);
     if (status == STRATA_OK)
         *out = p;

@@ -51,6 +51,7 @@ struct strata_program {
     strata_graph     *graph;
     program_device    device[PROGRAM_MAX_DEVICES];
     int               device_count, threads;
+    bool              exact; /* no approximate kernels */
     value_place      *place; /* by node id */
     strata_step      *steps; /* in order of parts */
     size_t           *workspace; /* offset in the arena, by step */

@@ -115,12 +115,25 @@ static void conv2d_large(op_run *r, int batch)
 {
     static const int shape[][5] = { /* channels, map, out, kernel, stride */
         { 3, 50, 24, 7, 2 }, { 64, 40, 17, 3, 1 }, { 520, 7, 20, 3, 1 }, { 1030, 7, 140, 1, 1 },
-        { 24, 50, 72, 1, 1 }, { 130, 14, 260, 1, 2 }, { 5, 33, 65, 5, 1 }, { 256, 9, 16, 3, 1 }
+        { 24, 50, 72, 1, 1 }, { 130, 14, 260, 1, 2 }, { 5, 33, 65, 5, 1 }, { 256, 9, 16, 3, 1 }, { 136, 23, 150, 3, 1 }
     };
     const int *s = shape[pick(0, sizeof shape / sizeof *shape - 1)];
     int p = s[3] / 2;
     strata_conv2d_attrs a = { { s[4], s[4] }, { p, p, p, p }, { 1, 1 }, 1, pick(0, STRATA_ACT_COUNT - 1) };
     conv2d_of(r, batch, &a, s[0], s[1], s[1], s[2], s[3], s[3]);
+}
+
+/* 3x3 of stride 1: whole and broken tiles of Winograd's, blocks of tiles, groups, uneven padding. */
+static void conv2d_three(op_run *r, int batch)
+{
+    int groups = pick(0, 2) ? 1 : pick(2, 3), h = size(19), w = size(19);
+    int c = groups * size(90 / groups), o = groups * size(90 / groups);
+    strata_conv2d_attrs a = { { 1, 1 }, { 0 }, { 1, 1 }, groups, pick(0, STRATA_ACT_COUNT - 1) };
+    for (int i = 0; i < 4; i++)
+        a.pad[i] = pick(0, 1) ? 1 : pick(0, 3);
+    a.pad[2] = a.pad[2] + h + a.pad[0] < 3 ? 2 : a.pad[2];
+    a.pad[3] = a.pad[3] + w + a.pad[1] < 3 ? 2 : a.pad[3];
+    conv2d_of(r, batch, &a, c, h, w, o, 3, 3);
 }
 
 static void conv2d_vector(op_run *r, int batch)
@@ -387,6 +400,7 @@ static const kernel_case cases[] = {
     { &strata_op_conv2d, 40, conv2d_grouped, 1e-5 },
     { &strata_op_conv2d, 40, conv2d_pointwise, 1e-5 },
     { &strata_op_conv2d, 12, conv2d_large, 1e-5 },
+    { &strata_op_conv2d, 40, conv2d_three, 1e-5 },
     { &strata_op_conv2d, 20, conv2d_vector, 1e-5 },
     { &strata_op_dense, 50, dense_any, 1e-5 },
     { &strata_op_max_pool, 40, max_pool_any, 0 },

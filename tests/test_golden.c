@@ -1,14 +1,24 @@
 /* The whole way, from graph to kernels, against MindCV's own numbers (see golden.h): every golden file, with
- * the default passes on the CPU. A table of the worst error per file is printed.
+ * the default passes on the CPU. Where kernels are approximate, without them too. A table of the worst error per file is printed.
  *
  * Arguments: names of files to check instead of all, for work on one model. */
 #include <dirent.h>
 
 #include "golden.h"
 
+#include "../scheduler/program.h"
+
 enum { MAX_FILES = 128 };
 
-static void run(strata_context *ctx, const golden *g, strata_tensor **out)
+static bool is_approximate(const strata_program *p)
+{
+    bool any = false;
+    for (int i = 0; i < p->step_count; i++)
+        any |= p->steps[i].kernel->approximate;
+    return any;
+}
+
+static bool run_with(strata_context *ctx, const golden *g, bool exact, strata_tensor **out)
 {
     strata_error    err = { 0 };
     strata_graph   *graph = build_golden(ctx, g);
@@ -16,16 +26,32 @@ static void run(strata_context *ctx, const golden *g, strata_tensor **out)
     strata_program *program;
     strata_session *session;
 
-    OK(strata_program_create(graph, NULL, &program, &err));
+    OK(strata_program_create(graph, &(strata_program_options){ .exact = exact }, &program, &err));
     OK(strata_session_create(program, &session, &err));
     OK(strata_session_alloc_outputs(session, out, &err));
     OK(strata_session_run(session, &input, out, &err));
     strata_session_destroy(session);
+    bool approximate = is_approximate(program);
     strata_program_unref(program);
     strata_tensor_unref(input);
+    return approximate;
 }
 
-static void matches_mindcv(void **state) { check_golden(*state, run); }
+static bool run(strata_context *ctx, const golden *g, strata_tensor **out)
+{
+    return run_with(ctx, g, false, out);
+}
+
+static bool run_exact(strata_context *ctx, const golden *g, strata_tensor **out)
+{
+    return run_with(ctx, g, true, out);
+}
+
+static void matches_mindcv(void **state)
+{
+    if (check_golden(*state, run))
+        assert_false(check_golden(*state, run_exact));
+}
 
 static int is_golden(const struct dirent *e)
 {

@@ -6,6 +6,8 @@
 #include "kernel_cases.h"
 #include "kernel_run.h"
 
+#include "../backends/cpu/conv.h"
+
 enum { MAX_ROWS = 64, MAX_DEVICES = 16 };
 static const int batches[] = { 7, 2, 1 }, thread_counts[] = { 3, 2, 1 };
 
@@ -63,22 +65,46 @@ static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const 
     free(first);
 }
 
+/* An approximate convolution spreads errors over a tile: every element has the scale of the largest, and that
+ * without the allowance for long sums. */
+static float *spread(const op_run *r, const float *scale)
+{
+    int64_t count = strata_count(&r->n.desc);
+    int64_t k = strata_count(&r->in[1].desc) / r->in[1].desc.dim[0];
+    float  *same = malloc((size_t)count * sizeof *same), largest = 0;
+    assert_non_null(same);
+    for (int64_t i = 0; i < count; i++)
+        largest = fmaxf(largest, scale[i]);
+    for (int64_t i = 0; i < count; i++)
+        same[i] = largest / sqrtf((float)k);
+    return same;
+}
+
+/* Approximate kernels refuse what does not pay; here they do all they can. */
+static bool can(const strata_kernel_def *k, const strata_node *n)
+{
+    return k->approximate ? cpu_winograd_fits(n) : k->accepts == NULL || k->accepts(n);
+}
+
 static void check_case(fixture *f, const kernel_case *c, uint64_t seed)
 {
     op_run r;
     noise_state = seed;
     c->build(&r, batches[0]);
     op_eval(&r);
-    float *scale = scales(&r);
+    float *scale = scales(&r), *same = NULL;
     for (int row = 0; strata_backend_cpu.kernels[row] != NULL; row++) {
         const strata_kernel_def *k = strata_backend_cpu.kernels[row];
-        if (k->op != c->op || (k->accepts != NULL && !k->accepts(&r.n)))
+        if (k->op != c->op || !can(k, &r.n))
             continue;
         f->runs[row]++;
+        if (k->approximate && same == NULL)
+            same = spread(&r, scale);
         for (int layout = 0; layout < STRATA_LAYOUT_COUNT; layout++)
             for (int table = 0; table < f->tables && (k->layouts >> layout & 1); table++)
-                check_kernel(f, c, seed, &r, scale, k, (strata_layout)layout, table);
+                check_kernel(f, c, seed, &r, k->approximate ? same : scale, k, (strata_layout)layout, table);
     }
+    free(same);
     free(scale);
     end_case(&r);
 }

@@ -210,6 +210,42 @@ static void test_values(void **state)
             check(&(strata_program_options){ .pipeline = pipelines[i], .threads = 1 + i % 2 }, batch);
 }
 
+/* As placed, by name of kernel. */
+static int count_kernels(const strata_program *p, const char *name)
+{
+    int count = 0;
+    for (int i = 0; i < strata_graph_node_count(strata_program_graph(p)); i++) {
+        const strata_node *n = strata_graph_node(strata_program_graph(p), i);
+        count += n->kernel && strncmp(n->kernel->name, name, strlen(name)) == 0;
+    }
+    return count;
+}
+
+static strata_graph *wide(void)
+{
+    strata_builder   *b;
+    strata_graph     *g;
+    strata_error      err;
+    strata_model_args args = { 1, 32, 28, 28, 1 };
+    assert_int_equal(strata_builder_create(ctx, "wide", &b, &err), STRATA_OK);
+    nn_output(b, nn_conv2d(b, nn_image(b, &args), "conv", 32, 3, .pad = 1), "y");
+    assert_int_equal(strata_builder_finish(b, &g, &err), STRATA_OK);
+    fill_constants(g, 7);
+    return g;
+}
+
+static void test_exact(void **state)
+{
+    (void)state;
+    strata_program *fast  = program_of(wide(), NULL);
+    strata_program *exact = program_of(wide(), &(strata_program_options){ .exact = true });
+    assert_int_equal(count_kernels(fast, "conv2d.winograd"), 1);
+    assert_int_equal(count_kernels(exact, "conv2d.winograd"), 0);
+    assert_int_equal(count_kernels(exact, "conv2d."), 1);
+    strata_program_unref(fast);
+    strata_program_unref(exact);
+}
+
 static void test_second_backend(void **state)
 {
     (void)state;
@@ -438,6 +474,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_exact),
         cmocka_unit_test(test_second_backend),
         cmocka_unit_test(test_wrong_devices),
         cmocka_unit_test(test_wrong_tensors),

@@ -392,7 +392,7 @@ int model_compile(const struct model *m, strata_graph *g, strata_program **out)
 {
     const struct options        *o = m->options;
     const strata_program_options how = { .device = o->device, .strict_device = o->strict_device,
-                                         .threads = o->threads, .pipeline = m->pipeline };
+                                         .threads = o->threads, .exact = o->exact, .pipeline = m->pipeline };
     strata_error                 err = { 0 };
     if (strata_program_create(g, &how, out, &err) != STRATA_OK)
         return talk_failure(STAGE_DEVICE, &err,

@@ -117,6 +117,9 @@ const struct option_def option_table[] = {
     { "threads", 0, OPTION_INT, FIELD(threads), PLANNING, SECTION_RUN, "N",
       "processor threads (default: those this process may use); results do not depend on it", 1,
       MAX_THREADS },
+    { "exact", 0, OPTION_FLAG, FIELD(exact), PLANNING, SECTION_RUN, NULL,
+      "no kernels that trade bits for speed, such as Winograd's convolutions: errors stay below 2e-5 of a map's "
+      "largest value instead of 1e-4" },
     { "runs", 0, OPTION_INT, FIELD(runs), FOR_BENCH, SECTION_RUN, "N",
       "inferences to time (default: about three seconds, at least 5)", 1, 1000000 },
     { "runs", 0, OPTION_INT, FIELD(runs), FOR_REPORT, SECTION_RUN, "N",

@@ -38,7 +38,7 @@ struct options {
     const char *after;
     /* how to run */
     const char *device, *pipeline, *no_pass, *plugin; /* no_pass: names divided by blanks; plugin: paths, by ':' */
-    bool        strict_device;
+    bool        strict_device, exact;
     int         threads, runs;
     /* talk */
     bool quiet, verbose, help;

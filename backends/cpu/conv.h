@@ -26,6 +26,9 @@ bool cpu_conv_fits(const strata_node *n);
 /* 1x1, stride 1, no padding, one group: pixel p of the result needs pixel p of x only. */
 bool cpu_conv_is_pointwise(const cpu_conv *c);
 
+/* 3x3, stride 1, not dilated: what the Winograd kernels can do, whether or not it pays. */
+bool cpu_winograd_fits(const strata_node *n);
+
 static inline int64_t cpu_conv_x_image(const cpu_conv *c) { return (int64_t)c->h * c->w * c->c; }
 static inline int64_t cpu_conv_y_image(const cpu_conv *c) { return (int64_t)c->oh * c->ow * c->o; }
 

@@ -63,6 +63,30 @@ static inline int cpu_tile_first(int tile, int tiles, int rows)
     return (int)((int64_t)rows * tile / tiles);
 }
 
+/* A tile of x on its way into the domain of Winograd's products: edge x edge pixels give edge x edge points. */
+enum { CPU_WINOGRAD_MOST = 6 };
+
+typedef struct cpu_winograd_tile {
+    const float *const *x; /* [edge][edge]: where each pixel begins */
+    int          edge;     /* 4: F(2x2, 3x3); 6: F(4x4, 3x3) */
+    int          channels;
+    float       *v;        /* point p of channel k at v[p * v_step + k]; whole registers are written */
+    ptrdiff_t    v_step;
+} cpu_winograd_tile;
+
+/* A tile of sums on its way back: edge x edge points of a panel give edge - 2 rows and columns of results. */
+typedef struct cpu_winograd_result {
+    const float *m;        /* point p of channel k at m[p * m_step + k]; all block channels can be read */
+    ptrdiff_t    m_step;
+    int          edge;
+    const float *bias;     /* [block] */
+    const float *residual; /* lies as y does; or NULL */
+    float       *y;
+    ptrdiff_t    y_row, y_pixel;
+    int          rows, columns, channels; /* valid ones */
+    strata_act   act;
+} cpu_winograd_result;
+
 typedef struct cpu_simd {
     const char *name;
     int         block; /* floats in two registers: columns of a weight panel, channels of a depthwise block */
@@ -84,6 +108,8 @@ typedef struct cpu_simd {
                  strata_act act);
     void (*group_row)(const cpu_group_row *d);
     void (*tiles)(const cpu_tiles *t);
+    void (*winograd_tile)(const cpu_winograd_tile *t);
+    void (*winograd_result)(const cpu_winograd_result *t);
 
     /* dst[i] = max, or scale times the sum, over r of rows[r][i]; count >= 1 for max. */
     void (*max_rows)(float *dst, const float *const *rows, int count, int64_t n);

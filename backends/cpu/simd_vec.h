@@ -242,7 +242,7 @@ INLINE vec act_high(strata_act act)
     case STRATA_ACT_COUNT: body(STRATA_ACT_NONE); break;                                           \
     }
 
-/* What simd_elementwise.c, simd_reduce.c, simd_groups.c and simd_tiles.c define for this instruction set. */
+/* What the other simd_*.c define for this instruction set. */
 void SIMD(finish)(float *, ptrdiff_t, int64_t, int64_t, const float *, const float *, ptrdiff_t, strata_act);
 void SIMD(activate)(float *, const float *, int64_t, strata_act);
 void SIMD(unary)(float *, const float *, int64_t, cpu_unary_op, float);
@@ -251,6 +251,8 @@ void SIMD(affine)(float *, const float *, int64_t, int64_t, const float *, const
 void SIMD(gemv)(float *, const float *, const float *, const float *, int64_t, int64_t, strata_act);
 void SIMD(group_row)(const cpu_group_row *);
 void SIMD(tiles)(const cpu_tiles *);
+void SIMD(winograd_tile)(const cpu_winograd_tile *);
+void SIMD(winograd_result)(const cpu_winograd_result *);
 void SIMD(max_rows)(float *, const float *const *, int, int64_t);
 void SIMD(sum_rows)(float *, const float *const *, int, int64_t, float);
 void SIMD(column_sums)(float *, const float *, int64_t, ptrdiff_t, int64_t);

@@ -262,6 +262,8 @@ struct strata_kernel_def {
     const strata_op_def *op;
     unsigned layouts;          /* bits 1 << STRATA_NHWC ...: of all rank-4 values that are not constant */
     bool     in_place;         /* out may be the memory of operand 0 when that is of the same size and dies here */
+    bool approximate;          /* trades bits for speed: beyond the rounding of the op's own formula. Not for programs that
+                                  want to be exact */
     bool          (*accepts)(const strata_node *n); /* attributes and shapes; NULL: every one. Must not look at data */
     strata_status (*prepare)(strata_step *s, strata_error *err); /* once: pack weights; NULL: nothing to do */
     void          (*release)(strata_step *s);                    /* NULL: nothing to do */

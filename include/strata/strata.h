@@ -352,6 +352,8 @@ typedef struct strata_program_options {
     const char    *device;        /* as --device; NULL: "cpu" */
     bool           strict_device; /* a node that the device has no kernel for is an error */
     int            threads;       /* 0: the processors this process may use */
+    bool           exact;         /* no kernels that trade bits for speed. Else 3x3 convolutions may use Winograd's
+                                     algorithms: errors stay below 1e-4 of a map's largest value, not 2e-5 */
     const char    *pipeline;      /* NULL: the default; "" : none */
     strata_pass_fn after_pass;
     void          *after_pass_user;

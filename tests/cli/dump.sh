@@ -59,7 +59,11 @@ expect 0 dump resnet18 --at 1 --no-pass fuse_act --after all
 check "fuse_act was left out" sh -c "! grep -q 'after fuse_act' out"
 expect 0 dump resnet18 --at 1 --pipeline "dce fold_bn" --after all
 check "two passes" [ "$(grep -c '^# after' out)" = 2 ]
+expect 0 dump resnet18 --at 1 --random-weights 1 --plan --exact
+says out 'cpu conv2d.direct '
+check "no Winograd" [ "$(grep -c winograd out)" = 0 ]
 expect 0 dump resnet18 --at 1 --random-weights 1 --plan
+says out 'cpu conv2d.winograd4 '
 says out "# "
 says out "conv2d"
 

@@ -116,7 +116,7 @@ bool cpu_winograd_fits(const strata_node *n)
 static double cost(const cpu_conv *c, int edge)
 {
     const double into = 20, out_of = 14; /* of a tile per point and channel: measured on Zen 3 */
-    const double fetch = 10;             /* of a weight from memory, as far as products do not hide it */
+    const double fetch = 25;             /* of a weight from memory: within a network it is never in a cache */
     int results = edge == 3 ? 1 : edge - 2, products = edge * edge;
     double tiles = (double)cpu_ceil_div(c->oh, results) * (double)cpu_ceil_div(c->ow, results);
     double transforms = edge == 3 ? 0 : into / c->og + out_of / c->cg;

@@ -1,18 +1,29 @@
 /* simd_reduce.c: loops that sum or compare: matrix-vector products, pools, means, norms, softmax. */
 #include "simd_vec.h"
 
-/* Sums of float products in double: exact products, and no rounding to speak of in the sum. Matrix-vector
- * products and global means are the inputs of gates (squeeze-excite), whose errors a deep network amplifies
- * most, and cost little. Four outputs at a time hide the latency of the additions; the order of summation
- * depends on k only. */
+enum { SHORT_SUM = 4 };
+
+/* Sums of float products in double, but for SHORT_SUM neighbours, which are added in float first: that is as fast
+ * as memory gives weights, and a lane's few roundings average out. Matrix-vector products and global means are
+ * the inputs of gates (squeeze-excite), whose errors a deep network amplifies most. Four outputs at a time hide
+ * the latency of the additions; the order of summation depends on k only. */
 INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int count)
 {
     wide sum[4] = { { { 0 }, { 0 } } };
-    for (int64_t i = 0; i < k; i += LANES) {
+    int64_t i = 0;
+    for (; i + SHORT_SUM * LANES <= k; i += SHORT_SUM * LANES)
+        for (int o = 0; o < count; o++) {
+            const float *row = w + o * k + i;
+            vec part = load(row) * load(x + i);
+            for (int n = 1; n < SHORT_SUM; n++)
+                part += load(row + n * LANES) * load(x + i + n * LANES);
+            add_wide(&sum[o], widen(part));
+        }
+    for (; i < k; i += LANES) {
         int some = k - i < LANES ? (int)(k - i) : LANES;
-        wide x0 = widen(load_upto(x + i, some));
+        vec x0 = load_upto(x + i, some);
         for (int o = 0; o < count; o++)
-            add_product(&sum[o], widen(load_upto(w + o * k + i, some)), x0);
+            add_wide(&sum[o], widen(load_upto(w + o * k + i, some) * x0));
     }
     for (int o = 0; o < count; o++)
         y[o] = (float)sum_wide_lanes(sum[o]);

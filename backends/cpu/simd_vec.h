@@ -150,6 +150,12 @@ INLINE void add_product(wide *sum, wide a, wide b)
     sum->high += a.high * b.high;
 }
 
+INLINE void add_wide(wide *sum, wide a)
+{
+    sum->low += a.low;
+    sum->high += a.high;
+}
+
 INLINE void store_narrow_upto(float *p, wide w, int n)
 {
     float lane[LANES];

@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { ITEMS_WANTED = 8 }; /* in an image: for a few threads to share, without splitting small layers */
+enum { ITEMS_WANTED = 16 }; /* in an image: for a few threads to share, without splitting small layers */
 
 cpu_conv cpu_conv_of(const strata_node *n)
 {
@@ -77,7 +77,7 @@ cpu_cut cpu_cut_conv(const cpu_conv *c, int64_t most, int unit)
 {
     int64_t pixels = (int64_t)c->oh * c->ow;
     cpu_cut cut = { 0 };
-    cut.bands = (int)cpu_ceil_div(pixels, cpu_max(1, most));
+    cut.bands = (int)cpu_even_count(cpu_ceil_div(pixels, cpu_max(1, most)));
     cut.band = (int)cpu_ceil_div(pixels, cut.bands);
     cut.bands = (int)cpu_ceil_div(pixels, cut.band);
 
@@ -91,15 +91,15 @@ cpu_cut cpu_cut_conv(const cpu_conv *c, int64_t most, int unit)
 
 cpu_cut_item cpu_cut_at(const cpu_conv *c, const cpu_cut *cut, int64_t item)
 {
-    cpu_cut_item at = { 0 };
+    cpu_cut_item at = { .image = item % c->images };
+    item /= c->images;
     at.channel = (int)(item % cut->ranges) * cut->range;
     at.channels = (int)cpu_min(cut->range, c->og - at.channel);
     item /= cut->ranges;
     at.group = (int)(item % c->groups);
     item /= c->groups;
-    at.pixel = (int)(item % cut->bands) * cut->band;
+    at.pixel = (int)item * cut->band;
     at.pixels = (int)cpu_min(cut->band, (int64_t)c->oh * c->ow - at.pixel);
-    at.image = item / cut->bands;
     return at;
 }
 

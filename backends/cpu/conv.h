@@ -37,7 +37,7 @@ static inline int64_t cpu_conv_y_image(const cpu_conv *c) { return (int64_t)c->o
 typedef struct cpu_cut {
     int     band, bands;   /* pixels in a band */
     int     range, ranges; /* channels in a range */
-    int64_t items;         /* images * bands * groups * ranges, ranges fastest */
+    int64_t items;         /* bands * groups * ranges * images, images fastest: they share weights */
 } cpu_cut;
 
 typedef struct cpu_cut_item {
@@ -45,10 +45,13 @@ typedef struct cpu_cut_item {
     int     pixel, pixels, group, channel, channels; /* channel counts within the group */
 } cpu_cut_item;
 
-/* Bands of at most `most` pixels; then ranges, of a multiple of `unit` channels, until an image has enough
+/* Bands of about `most` pixels at most; then ranges, of a multiple of `unit` channels, until an image has enough
  * items to keep several threads busy. Depends on the geometry of one image only. */
 cpu_cut      cpu_cut_conv(const cpu_conv *c, int64_t most, int unit);
 cpu_cut_item cpu_cut_at(const cpu_conv *c, const cpu_cut *cut, int64_t item);
+
+/* About so many parts of a whole, but so that two or four threads get as many each. */
+static inline int64_t cpu_even_count(int64_t parts) { return parts <= 1 ? 1 : cpu_max(4, (parts + 2) / 4 * 4); }
 
 /* One row of taps of one pixel, the first in `column` of the map's row: kw * cg floats, zeros outside the
  * map. */

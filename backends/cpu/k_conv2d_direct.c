@@ -148,26 +148,53 @@ static void point_at_tap_rows(const direct_job *job, const float *x, int y, int 
     }
 }
 
-/* pointers[tile][tap][CPU_TILE_ROWS] for the pixels of an item; gathered[pixel][k] is used where needed. */
+/* All taps of `count` neighbours in a row of the result, none outside the map to the left or right. */
+static void point_at_run(const direct_job *job, const float *x, int y, int column, int count, const float **tap)
+{
+    const cpu_conv *c = &job->plan.conv;
+    int across = job->plan.row_taps ? 1 : c->kw;
+    for (int ty = 0; ty < c->kh; ty++, y += c->dilation[0]) {
+        bool inside = y >= 0 && y < c->h;
+        const float *at = inside ? x + ((ptrdiff_t)y * c->w + column) * c->c : job->zeros;
+        ptrdiff_t step = inside ? (ptrdiff_t)c->stride[1] * c->c : 0;
+        ptrdiff_t tap_step = inside ? (ptrdiff_t)c->dilation[1] * c->c : 0;
+        for (int tx = 0; tx < across; tx++, tap += CPU_TILE_ROWS, at += tap_step)
+            for (int i = 0; i < count; i++)
+                tap[i] = at + i * step;
+    }
+}
+
+/* pointers[tile][tap][CPU_TILE_ROWS] for the pixels of an item; gathered[pixel][k] is used where needed. With few
+ * channels this is much of the work: hence tiles within a row and the map go at once. */
 static void point_at_band(const direct_job *job, const cpu_cut_item *at, const float *x,
                           const float **pointers, float *gathered)
 {
     const direct_plan *p = &job->plan;
     const cpu_conv *c = &p->conv;
-    int tiles = cpu_tile_count(at->pixels), oy = at->pixel / c->ow, ox = at->pixel % c->ow, pixel = 0;
+    int tiles = cpu_tile_count(at->pixels), pixels = at->pixels, pixel = 0;
+    int oy = at->pixel / c->ow, ox = at->pixel % c->ow, reach = (c->kw - 1) * c->dilation[1];
     for (int tile = 0; tile < tiles; tile++, pointers += p->taps * CPU_TILE_ROWS) {
-        int first = pixel, next = cpu_tile_first(tile + 1, tiles, at->pixels);
-        for (; pixel < next; pixel++) {
-            int y = oy * c->stride[0] - c->top, column = ox * c->stride[1] - c->left;
-            if (p->row_taps)
-                point_at_tap_rows(job, x, y, column, pointers + (pixel - first),
-                                  gathered + (int64_t)pixel * c->k);
-            else
-                point_at_taps(job, x, y, column, pointers + (pixel - first));
-            if (++ox == c->ow) {
+        int next = cpu_tile_first(tile + 1, tiles, pixels), count = next - pixel;
+        int left = ox * c->stride[1] - c->left, right = left + (count - 1) * c->stride[1] + reach;
+        if (ox + count <= c->ow && left >= 0 && right < c->w) {
+            point_at_run(job, x, oy * c->stride[0] - c->top, left, count, pointers);
+            ox += count;
+            pixel = next;
+        }
+        for (int i = 0; pixel < next; i++, pixel++, ox++) {
+            if (ox == c->ow) {
                 ox = 0;
                 oy++;
             }
+            int y = oy * c->stride[0] - c->top, column = ox * c->stride[1] - c->left;
+            if (p->row_taps)
+                point_at_tap_rows(job, x, y, column, pointers + i, gathered + (int64_t)pixel * c->k);
+            else
+                point_at_taps(job, x, y, column, pointers + i);
+        }
+        if (ox == c->ow) {
+            ox = 0;
+            oy++;
         }
     }
 }

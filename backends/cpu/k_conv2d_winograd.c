@@ -19,9 +19,9 @@
 #include <string.h>
 
 enum {
-    TILE_BYTES = 320 << 10, /* of a block of transformed tiles, within the second cache */
-    TILES_LEAST = 24,       /* in a block: weights are read for each */
-    RANGE_LEAST = 64,       /* channels in an item: the tiles are transformed for each */
+    TILE_BYTES = 240 << 10, /* of a block of transformed tiles, within the second cache */
+    TILES_LEAST = 16,       /* in a block: weights are read for each */
+    RANGE_LEAST = 128,      /* channels in an item: the tiles are transformed for each */
     ITEMS_WANTED = 8,       /* in an image */
     LINE = 16               /* floats in a line of the cache */
 };
@@ -81,7 +81,7 @@ static winograd_plan plan_winograd(const strata_node *n, int edge, int block)
 
     int64_t tile_bytes = (int64_t)p.points * p.pitch * (int64_t)sizeof(float);
     int64_t most = cpu_max(TILES_LEAST, TILE_BYTES / tile_bytes);
-    p.bands = cpu_ceil_div(p.tiles, most);
+    p.bands = cpu_even_count(cpu_ceil_div(p.tiles, most));
     p.band = (int)cpu_ceil_div(p.tiles, p.bands);
     p.bands = cpu_ceil_div(p.tiles, p.band);
     int64_t image_bands = cpu_ceil_div((int64_t)p.down * p.across, p.band);

@@ -57,10 +57,11 @@ typedef struct cpu_tiles {
 } cpu_tiles;
 
 static inline int cpu_tile_count(int rows) { return (rows + CPU_TILE_ROWS - 1) / CPU_TILE_ROWS; }
-/* Spread evenly: 49 rows are tiles of five and six, not eight of six and one of one. */
+/* Spread evenly: 49 rows are tiles of six and five, not eight of six and one of one. */
 static inline int cpu_tile_first(int tile, int tiles, int rows)
 {
-    return (int)((int64_t)rows * tile / tiles);
+    int more = rows % tiles; /* tiles with a row more than the others */
+    return tile * (rows / tiles) + (tile < more ? tile : more);
 }
 
 /* A tile of x on its way into the domain of Winograd's products: edge x edge pixels give edge x edge points. */

@@ -107,12 +107,12 @@ INLINE void sum_tile(const cpu_tiles *t, const float *const *taps, int first, co
 
 INLINE void sum_tiles(const cpu_tiles *t, columns valid)
 {
-    int tiles = cpu_tile_count(t->rows), first = 0;
+    int rows = t->rows, tiles = cpu_tile_count(rows), first = 0;
     ptrdiff_t share = (ptrdiff_t)t->taps * t->channels / TILES_AHEAD * 2 * LANES;
     for (int tile = 0; tile < tiles; tile++) {
         const float *const *x = t->x + tile * t->x_tile;
         const float *ahead = t->ahead != NULL && tile < TILES_AHEAD ? t->ahead + tile * share : NULL;
-        int next = cpu_tile_first(tile + 1, tiles, t->rows);
+        int next = cpu_tile_first(tile + 1, tiles, rows);
         switch (next - first) {
         case 1: sum_tile(t, x, first, ahead, 1, valid); break;
         case 2: sum_tile(t, x, first, ahead, 2, valid); break;

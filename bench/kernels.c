@@ -1,11 +1,21 @@
-/* Speed of the CPU kernels on the layers of well-known networks, in GFLOP/s, beside cblas_sgemm on 2048 x
- * 2048 matrices measured in the same run: that is what the machine can do, however busy it is.
+/* Speed of the CPU kernels within well-known networks, on every layer shape that these have, beside OpenBLAS.
  *
- *     kernels [--threads N] [--rounds N] [PATTERN]        layers whose name contains PATTERN
+ *     kernels [--threads N] [--rounds N] [--model NAME]... [--exact] [PATTERN]
  *
- * Each layer is a graph of one node, compiled and run as any program is; the time is that of the node's own
- * step, the best of all rounds. Layers without multiply-adds are in GB/s of what they read and write. */
-#include <strata/nn.h>
+ * Each model is run as any program is, batch 1, with random weights. A row is a kernel on a shape: how many steps
+ * of the model that is, the best time of one, and for multiply-adds
+ *
+ *     GFLOP/s    of the definition: Winograd's kernels, which do fewer operations, can be above the peak
+ *     % peak     of multiply-adds in registers, measured in the same run
+ *     OpenBLAS   GFLOP/s of cblas_sgemm alone on the matrices that the convolution is a product of; where these
+ *                are not what lies in memory, it would have to gather them first
+ *
+ * Other kernels have GB/s of what they read and write. Times are those within the network: weights come from where
+ * they are then. PATTERN: only rows that contain it, in the name of the kernel or in the shape. */
+#include "peak.h"
+
+#include <strata/extend.h>
+#include <strata/ops.h>
 
 #include <cblas.h>
 #include <errno.h>
@@ -14,110 +24,30 @@
 #include <string.h>
 #include <time.h>
 
-typedef struct layer {
-    const char *name;
-    int         c, h, out, kernel, stride, groups;
-    strata_act  act;
-    strata_node *(*build)(strata_builder *b, strata_node *x, const struct layer *l); /* NULL: a convolution */
-} layer;
+enum { MOST_MODELS = 32, SHAPE_TEXT = 96 };
 
-static strata_node *conv(strata_builder *b, strata_node *x, const layer *l)
-{
-    int          pad   = l->kernel / 2;
-    strata_conv2d_attrs a = { .stride = { l->stride, l->stride }, .pad = { pad, pad, pad, pad },
-                              .dilation = { 1, 1 }, .groups = l->groups ? l->groups : 1, .act = l->act };
-    strata_node *weight = nn_param(b, "weight", l->out, l->c / a.groups, l->kernel, l->kernel);
-    strata_node *bias   = nn_param(b, "bias", l->out);
-    return strata_emit(b, &strata_op_conv2d, "layer", &a, x, weight, bias);
-}
+static const char *const canonical[] = { "resnet50",        "mobilenet_v3_large_100", "convnext_tiny", "resnest50",
+                                         "efficientnet_b0", "repvgg_a0",              "hrnet_w32",     "rexnet_10" };
 
-static strata_node *dense(strata_builder *b, strata_node *x, const layer *l)
-{
-    strata_dense_attrs a = { l->act };
-    strata_node *weight  = nn_param(b, "weight", l->out, l->c);
-    strata_node *bias    = nn_param(b, "bias", l->out);
-    return strata_emit(b, &strata_op_dense, "layer", &a, x, weight, bias);
-}
+typedef struct settings {
+    int         threads, rounds;
+    bool        exact;
+    const char *pattern;
+    double      peak;
+} settings;
 
-static strata_node *classifier(strata_builder *b, strata_node *x, const layer *l)
-{
-    return dense(b, nn_flatten(b, x), l);
-}
+/* The product that a convolution or dense layer is: of `groups` pairs of matrices, rows x k and k x columns. */
+typedef struct product {
+    int groups, rows, columns, k; /* groups 0: no product */
+} product;
 
-static strata_node *max_pool(strata_builder *b, strata_node *x, const layer *l)
-{
-    return nn_max_pool(b, x, l->kernel, .stride = l->stride, .pad = l->kernel / 2);
-}
-
-static strata_node *global_pool(strata_builder *b, strata_node *x, const layer *l)
-{
-    (void)l;
-    return nn_global_avg_pool(b, x);
-}
-
-static strata_node *layer_norm(strata_builder *b, strata_node *x, const layer *l)
-{
-    (void)l;
-    return nn_layer_norm(b, x, "norm");
-}
-
-static strata_node *activation(strata_builder *b, strata_node *x, const layer *l)
-{
-    return nn_act(b, x, l->act);
-}
-
-static strata_node *scale(strata_builder *b, strata_node *x, const layer *l)
-{
-    (void)l;
-    strata_node *s = nn_global_avg_pool(b, x);
-    return nn_mul(b, x, s);
-}
-
-#define RELU .act = STRATA_ACT_RELU
-static const layer layers[] = {
-    { "resnet50 stem 7x7/2", 3, 224, 64, 7, 2, RELU },
-    { "resnet50 pool 3x3/2", 64, 112, 64, 3, 2, .build = max_pool },
-    { "resnet50 1x1 64-64 @56", 64, 56, 64, 1, 1, RELU },
-    { "resnet50 3x3 64 @56", 64, 56, 64, 3, 1, RELU },
-    { "resnet50 1x1 64-256 @56", 64, 56, 256, 1, 1, RELU },
-    { "resnet50 1x1 256-64 @56", 256, 56, 64, 1, 1, RELU },
-    { "resnet50 3x3/2 128 @56", 128, 56, 128, 3, 2, RELU },
-    { "resnet50 1x1/2 256-512 @56", 256, 56, 512, 1, 2 },
-    { "resnet50 3x3 128 @28", 128, 28, 128, 3, 1, RELU },
-    { "resnet50 1x1 128-512 @28", 128, 28, 512, 1, 1, RELU },
-    { "resnet50 3x3 256 @14", 256, 14, 256, 3, 1, RELU },
-    { "resnet50 1x1 256-1024 @14", 256, 14, 1024, 1, 1, RELU },
-    { "resnet50 1x1 1024-256 @14", 1024, 14, 256, 1, 1, RELU },
-    { "resnet50 3x3 512 @7", 512, 7, 512, 3, 1, RELU },
-    { "resnet50 1x1 512-2048 @7", 512, 7, 2048, 1, 1, RELU },
-    { "resnet50 1x1 2048-512 @7", 2048, 7, 512, 1, 1, RELU },
-    { "resnet50 global pool", 2048, 7, 2048, .build = global_pool },
-    { "resnet50 classifier", 2048, 1, 1000, .build = classifier },
-    { "mobilenet_v3 stem 3x3/2", 3, 224, 16, 3, 2, .act = STRATA_ACT_HSWISH },
-    { "mobilenet_v3 dw3 16 @112", 16, 112, 16, 3, 1, 16, STRATA_ACT_RELU },
-    { "mobilenet_v3 1x1 16-64 @112", 16, 112, 64, 1, 1, RELU },
-    { "mobilenet_v3 dw3/2 64 @112", 64, 112, 64, 3, 2, 64, STRATA_ACT_RELU },
-    { "mobilenet_v3 dw5 120 @28", 120, 28, 120, 5, 1, 120, STRATA_ACT_RELU },
-    { "mobilenet_v3 1x1 80-480 @14", 80, 14, 480, 1, 1, .act = STRATA_ACT_HSWISH },
-    { "mobilenet_v3 1x1 672-112 @14", 672, 14, 112, 1, 1 },
-    { "mobilenet_v3 dw5 960 @7", 960, 7, 960, 5, 1, 960, STRATA_ACT_HSWISH },
-    { "mobilenet_v3 1x1 160-960 @7", 160, 7, 960, 1, 1, .act = STRATA_ACT_HSWISH },
-    { "mobilenet_v3 squeeze 960-240", 960, 1, 240, 1, 1, RELU },
-    { "mobilenet_v3 scale 672 @14", 672, 14, 672, .build = scale },
-    { "efficientnet silu 144 @56", 144, 56, 144, .act = STRATA_ACT_SILU, .build = activation },
-    { "efficientnet 1x1 24-144 @56", 24, 56, 144, 1, 1, .act = STRATA_ACT_SILU },
-    { "convnext_tiny stem 4x4/4", 3, 224, 96, 4, 4 },
-    { "convnext_tiny dw7 96 @56", 96, 56, 96, 7, 1, 96 },
-    { "convnext_tiny dw7 768 @7", 768, 7, 768, 7, 1, 768 },
-    { "convnext_tiny norm 96 @56", 96, 56, 96, .build = layer_norm },
-    { "convnext_tiny dense 96-384 @56", 96, 56, 384, .act = STRATA_ACT_GELU, .build = dense },
-    { "convnext_tiny dense 3072-768 @7", 3072, 7, 768, .build = dense },
-    { "hrnet 3x3 32 @56", 32, 56, 32, 3, 1, RELU },
-    { "resnext50 3x3 128 g32 @56", 128, 56, 128, 3, 1, 32, STRATA_ACT_RELU },
-    { "resnest50 3x3 64-128 g2 @56", 64, 56, 128, 3, 1, 2, STRATA_ACT_RELU },
-    { "rexnet 1x1 61-366 @28", 61, 28, 366, 1, 1, .act = STRATA_ACT_SILU },
-    { "rexnet dw3 366 @28", 366, 28, 366, 3, 1, 366 },
-};
+typedef struct row {
+    char        kernel[64], shape[SHAPE_TEXT];
+    int         steps;
+    double      ms;
+    uint64_t    macs, bytes;
+    product     product;
+} row;
 
 static double seconds(void)
 {
@@ -126,95 +56,188 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* GFLOP/s of the library with `threads` threads. */
-static double library_rate(int threads)
+/* ---- Shapes ------------------------------------------------------------------------------------------ */
+
+static const strata_node *find_node(const strata_graph *g, const char *name)
 {
-    enum { N = 2048 };
-    float *m = calloc((size_t)3 * N * N, sizeof *m);
+    for (int i = 0; i < strata_graph_node_count(g); i++)
+        if (strcmp(strata_graph_node(g, i)->name, name) == 0)
+            return strata_graph_node(g, i);
+    return NULL;
+}
+
+static product product_of(const strata_node *n)
+{
+    const int64_t *y = n->desc.dim;
+    int            pixels = n->desc.rank == 4 ? (int)(y[2] * y[3]) : 1;
+    if (n->op != &strata_op_conv2d && n->op != &strata_op_dense)
+        return (product){ 0 };
+    const int64_t *w = n->in[1]->desc.dim;
+    int            groups = n->op == &strata_op_conv2d ? ((const strata_conv2d_attrs *)n->attrs)->groups : 1;
+    int            taps = n->op == &strata_op_conv2d ? (int)(w[2] * w[3]) : 1;
+    return (product){ groups, pixels, (int)w[0] / groups, (int)w[1] * taps };
+}
+
+/* "3x3/2 64-128 @56 g2": kernel and stride, channels, map of the operand, groups. */
+static void shape_text(const strata_node *n, char *text, size_t size)
+{
+    const strata_tensor_desc *x = &n->in[0]->desc;
+    int used = 0;
+    if (n->op == &strata_op_conv2d) {
+        const strata_conv2d_attrs *a = n->attrs;
+        const int64_t             *w = n->in[1]->desc.dim;
+        used = snprintf(text, size, "%dx%d", (int)w[2], (int)w[3]);
+        if (a->stride[0] > 1)
+            used += snprintf(text + used, size - (size_t)used, "/%d", a->stride[0]);
+        used += snprintf(text + used, size - (size_t)used, " ");
+    }
+    used += snprintf(text + used, size - (size_t)used, "%d-%d", (int)x->dim[1], (int)n->desc.dim[1]);
+    if (x->rank == 4)
+        used += snprintf(text + used, size - (size_t)used, " @%d", (int)x->dim[2]);
+    product p = product_of(n);
+    if (p.groups > 1)
+        snprintf(text + used, size - (size_t)used, " g%d", p.groups);
+}
+
+/* ---- OpenBLAS ---------------------------------------------------------------------------------------- */
+
+/* GFLOP/s on the product, best of some tries; 0 without memory. One group stands for all. */
+static double library_rate(product p)
+{
+    size_t x = (size_t)p.rows * (size_t)p.k, w = (size_t)p.columns * (size_t)p.k, y = (size_t)p.rows * (size_t)p.columns;
+    float *m = calloc(x + w + y, sizeof *m);
     if (m == NULL)
         return 0;
-    for (int i = 0; i < 2 * N * N; i++)
+    for (size_t i = 0; i < x + w; i++)
         m[i] = (float)(i % 17) * 0.1f;
-    openblas_set_num_threads(threads);
-    double best = INFINITY;
-    for (int round = 0; round < 4; round++) {
+    double best = INFINITY, end = seconds() + 0.02;
+    for (int i = 0; i < 3 || seconds() < end; i++) {
         double start = seconds();
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, N, N, 1, m, N, m + (size_t)N * N, N, 0,
-                    m + (size_t)2 * N * N, N);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, p.rows, p.columns, p.k, 1, m, p.k, m + x, p.columns, 0,
+                    m + x + w, p.columns);
         best = fmin(best, seconds() - start);
     }
-    openblas_set_num_threads(1);
     free(m);
-    return 2.0 * N * N * N / best * 1e-9;
+    return 2e-9 * (double)p.rows * (double)p.columns * (double)p.k / best;
 }
 
-/* The best time, in milliseconds, of the last step that is not a copy: the layer's own. Negative: failure. */
-static double best_time(strata_session *s, int rounds, strata_tensor *const *in, strata_tensor *const *out,
-                        strata_step_profile *step, strata_error *err)
+/* ---- Rows -------------------------------------------------------------------------------------------- */
+
+static row *row_of(row *rows, int *count, const char *kernel, const char *shape)
 {
-    double best = INFINITY;
-    strata_session_enable_profile(s, true);
-    for (int round = 0; round < rounds; round++) {
-        if (strata_session_run(s, in, out, err) != STRATA_OK)
-            return -1;
-        for (int i = 0; i < strata_session_step_count(s); i++) {
-            strata_step_profile p = strata_session_step(s, i);
-            if (strcmp(p.op, "copy") != 0)
-                *step = p;
-        }
-        best = fmin(best, step->ms);
+    for (int i = 0; i < *count; i++)
+        if (strcmp(rows[i].kernel, kernel) == 0 && strcmp(rows[i].shape, shape) == 0)
+            return &rows[i];
+    row *r = &rows[(*count)++];
+    *r     = (row){ .ms = INFINITY };
+    snprintf(r->kernel, sizeof r->kernel, "%s", kernel);
+    snprintf(r->shape, sizeof r->shape, "%s", shape);
+    return r;
+}
+
+static void print_row(const row *r, const settings *s)
+{
+    if (strstr(r->kernel, s->pattern) == NULL && strstr(r->shape, s->pattern) == NULL)
+        return;
+    printf("%-22s %-26s %3d %10.1f", r->kernel, r->shape, r->steps, r->ms * 1e3);
+    if (r->product.groups == 0) {
+        printf(" %8.1f GB/s\n", 1e-6 * (double)r->bytes / r->ms);
+        return;
     }
-    return best;
+    double rate = 2e-6 * (double)r->macs / r->ms;
+    printf(" %8.1f %5.0f %%", rate, 100 * rate / s->peak);
+    if (r->product.k > 9) /* else depthwise: nobody would */
+        printf(" %8.1f", library_rate(r->product));
+    printf("\n");
 }
 
-static strata_status build_layer(strata_context *ctx, const layer *l, strata_graph **out, strata_error *err)
+static void print_rows(const row *rows, int count, const settings *s)
 {
-    strata_builder   *b;
-    strata_model_args args = { 1, l->c, l->h, l->h, 1 };
-    STRATA_TRY(strata_builder_create(ctx, "layer", &b, err));
-    strata_node *x = nn_image(b, &args);
-    nn_output(b, (l->build != NULL ? l->build : conv)(b, x, l), "y");
-    STRATA_TRY(strata_builder_finish(b, out, err));
-    strata_status status = strata_graph_bind_random(*out, 1, 1, err);
-    if (status != STRATA_OK)
-        strata_graph_destroy(*out);
-    return status;
+    printf("%-22s %-26s %3s %10s %8s %7s %8s\n", "kernel", "shape", "n", "us", "GFLOP/s", "% peak", "OpenBLAS");
+    for (int i = 0; i < count; i++)
+        print_row(&rows[i], s);
 }
 
-static strata_status run_layer(strata_context *ctx, const layer *l, int threads, int rounds, double library,
-                               strata_error *err)
+/* The best time of each step of the session. */
+static strata_status time_steps(strata_session *session, int rounds, strata_tensor *x, strata_tensor *y, double *ms,
+                                strata_error *err)
+{
+    strata_session_enable_profile(session, true);
+    for (int i = 0; i < strata_session_step_count(session); i++)
+        ms[i] = INFINITY;
+    for (int round = 0; round < rounds; round++) {
+        STRATA_TRY(strata_session_run(session, &x, &y, err));
+        for (int i = 0; i < strata_session_step_count(session); i++)
+            ms[i] = fmin(ms[i], strata_session_step(session, i).ms);
+    }
+    return STRATA_OK;
+}
+
+static strata_status show_steps(const strata_graph *g, const strata_session *session, const double *ms,
+                                const settings *s, strata_error *err)
+{
+    int  steps = strata_session_step_count(session), count = 0;
+    row *rows = calloc((size_t)steps + 1, sizeof *rows);
+    if (rows == NULL)
+        return strata_fail(err, STRATA_NOMEM, "no memory for %d rows", steps);
+    for (int i = 0; i < steps; i++) {
+        strata_step_profile step = strata_session_step(session, i);
+        const strata_node  *n = find_node(g, step.node);
+        char                shape[SHAPE_TEXT];
+        if (n == NULL)
+            continue;
+        shape_text(n, shape, sizeof shape);
+        row *r = row_of(rows, &count, step.kernel, shape);
+        r->steps++;
+        r->ms      = fmin(r->ms, ms[i]);
+        r->macs    = step.macs;
+        r->bytes   = step.bytes;
+        r->product = product_of(n);
+    }
+    print_rows(rows, count, s);
+    free(rows);
+    return STRATA_OK;
+}
+
+static strata_status run_model(strata_context *ctx, const char *name, const settings *s, strata_error *err)
 {
     strata_graph   *g;
     strata_program *p = NULL;
-    strata_session *s = NULL;
+    strata_session *session = NULL;
     strata_tensor  *x = NULL, *y = NULL;
-    STRATA_TRY(build_layer(ctx, l, &g, err));
-    strata_status status = strata_program_create(g, &(strata_program_options){ .threads = threads }, &p, err);
+    double         *ms = NULL;
+    STRATA_TRY(strata_create_model(ctx, name, NULL, &g, err));
+    strata_status status = strata_graph_bind_random(g, 1, 2, err);
+    if (status != STRATA_OK) {
+        strata_graph_destroy(g);
+        return status;
+    }
+    status = strata_program_create(g, &(strata_program_options){ .threads = s->threads, .exact = s->exact }, &p, err);
     if (status == STRATA_OK)
-        status = strata_session_create(p, &s, err);
+        status = strata_session_create(p, &session, err);
     if (status == STRATA_OK)
         status = strata_tensor_create(strata_graph_input(strata_program_graph(p), 0).desc, &x, err);
     if (status == STRATA_OK)
-        status = strata_session_alloc_outputs(s, &y, err);
+        status = strata_session_alloc_outputs(session, &y, err);
     if (status == STRATA_OK) {
         strata_random_input(2, strata_tensor_data(x), (size_t)strata_count(strata_tensor_get_desc(x)));
-        strata_step_profile step = { 0 };
-        double              ms   = best_time(s, rounds, &x, &y, &step, err);
-        if (ms < 0)
-            status = err->status;
-        else if (step.macs > 0)
-            printf("%-34s %-18s %9.1f us %7.1f GFLOP/s %4.0f %%\n", l->name, step.kernel, ms * 1e3,
-                   2e-6 * (double)step.macs / ms, 2e-4 * (double)step.macs / ms / library);
-        else
-            printf("%-34s %-18s %9.1f us %7.1f GB/s\n", l->name, step.kernel, ms * 1e3,
-                   1e-6 * (double)step.bytes / ms);
+        ms = calloc((size_t)strata_session_step_count(session) + 1, sizeof *ms);
+        status = ms != NULL ? time_steps(session, s->rounds, x, y, ms, err)
+                            : strata_fail(err, STRATA_NOMEM, "no memory for times");
     }
+    if (status == STRATA_OK) {
+        printf("\n%s\n", name);
+        status = show_steps(strata_program_graph(p), session, ms, s, err);
+    }
+    free(ms);
     strata_tensor_unref(x);
     strata_tensor_unref(y);
-    strata_session_destroy(s);
+    strata_session_destroy(session);
     strata_program_unref(p);
     return status;
 }
+
+/* ---- The command ------------------------------------------------------------------------------------- */
 
 /* The number after a flag, or -1. */
 static int number(const char *text)
@@ -227,30 +250,40 @@ static int number(const char *text)
 
 int main(int argc, char **argv)
 {
-    int         threads = 1, rounds = 50;
-    const char *pattern = "";
+    settings    s = { .threads = 1, .rounds = 20, .pattern = "" };
+    const char *model[MOST_MODELS];
+    int         models = 0;
     for (int i = 1; i < argc; i++) {
-        int *flag = NULL;
-        if (strcmp(argv[i], "--threads") == 0)
-            flag = &threads;
-        else if (strcmp(argv[i], "--rounds") == 0)
-            flag = &rounds;
-        if (flag == NULL)
-            pattern = argv[i];
-        else if ((*flag = number(argv[++i])) < 0)
+        int *flag = strcmp(argv[i], "--threads") == 0 ? &s.threads : strcmp(argv[i], "--rounds") == 0 ? &s.rounds : NULL;
+        if (flag != NULL && (*flag = number(argv[++i])) < 0)
             return fprintf(stderr, "kernels: %s needs a number\n", argv[i - 1]), 2;
+        if (flag != NULL)
+            continue;
+        if (strcmp(argv[i], "--exact") == 0)
+            s.exact = true;
+        else if (strcmp(argv[i], "--model") == 0 && argv[i + 1] != NULL && models < MOST_MODELS)
+            model[models++] = argv[++i];
+        else if (argv[i][0] == '-')
+            return fprintf(stderr, "kernels: %s is no option, or lacks its value\n", argv[i]), 2;
+        else
+            s.pattern = argv[i];
     }
+    for (size_t i = 0; models == 0 && i < sizeof canonical / sizeof *canonical; i++)
+        model[i] = canonical[i];
+    models = models == 0 ? (int)(sizeof canonical / sizeof *canonical) : models;
+
     strata_error    err;
     strata_context *ctx;
     if (strata_context_create(&ctx, &err) != STRATA_OK)
         return fprintf(stderr, "kernels: %s\n", err.text), 1;
-    double library = library_rate(threads);
-    printf("cblas_sgemm 2048^3, %d threads: %.1f GFLOP/s, best of 4\n", threads, library);
+    openblas_set_num_threads(s.threads);
+    s.peak = peak_rate(s.threads);
+    printf("peak of multiply-adds in registers, %d thread%s: %.1f GFLOP/s\n", s.threads, s.threads > 1 ? "s" : "", s.peak);
+    printf("cblas_sgemm 2048^3: %.1f GFLOP/s\n", library_rate((product){ 1, 2048, 2048, 2048 }));
     int failed = 0;
-    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        if (strstr(layers[i].name, pattern) != NULL &&
-            run_layer(ctx, &layers[i], threads, rounds, library, &err) != STRATA_OK) {
-            fprintf(stderr, "kernels: %s: %s\n", layers[i].name, err.text);
+    for (int i = 0; i < models; i++)
+        if (run_model(ctx, model[i], &s, &err) != STRATA_OK) {
+            fprintf(stderr, "kernels: %s: %s\n", model[i], err.text);
             failed = 1;
         }
     strata_context_destroy(ctx);

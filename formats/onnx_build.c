@@ -275,6 +275,12 @@ static const void *known_numbers(onnx_model *m, const strata_node *n)
         onnx_fail(m, STRATA_WEIGHTS, "%s: the %s has no numbers; bind weights before the export", n->name, n->op->name);
     else if (d->dtype != STRATA_F32 || (d->layout != STRATA_NCHW && !strata_layout_free(d)))
         onnx_fail(m, STRATA_UNSUPPORTED, "%s: only row-major f32 constants can be exported", n->name);
+    if (onnx_failed(m))
+        return NULL;
+    strata_error  why    = { 0 };
+    strata_status status = strata_tensor_compute(n->data, &why);
+    if (status != STRATA_OK)
+        onnx_fail(m, status, "%s: %s", n->name, why.text);
     return onnx_failed(m) ? NULL : strata_tensor_data(n->data);
 }
 

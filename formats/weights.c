@@ -2,8 +2,9 @@
  *
  * The file is mapped, not read. Entries point into the map, and an entry becomes a tensor only when somebody
  * asks for it: as a view of the map when its bytes lie in one piece at an address fit for its type, else as a
- * copy, after which the pages that were copied are given back. The map is counted: views hold it, so tensors
- * outlive the weights they came from, and no weight is in memory twice for longer than its copy takes.
+ * copy. Either way the pages are given back when they have been copied or the view is let go. The map is
+ * counted: views hold it, so tensors outlive the weights they came from, and no weight is in memory twice for
+ * longer than its copy takes.
  *
  * The map is read-only; so are tensors that come from here. Cutting a file short while it is mapped is fatal
  * to any program that maps files, hence writers (ours included) replace files by renaming. */
@@ -388,6 +389,20 @@ static strata_status check_index(const strata_weights *w, int i, strata_error *e
     return STRATA_OK;
 }
 
+/* A tensor that is a view of the map. */
+typedef struct map_view {
+    file_map *map;
+    piece     bytes;
+} map_view;
+
+static void view_release(void *user)
+{
+    map_view *view = user;
+    map_forget(view->bytes.at, view->bytes.size);
+    map_release(view->map);
+    free(view);
+}
+
 static bool copy_piece(void *user, const void *at, size_t size)
 {
     unsigned char **to = user;
@@ -405,11 +420,15 @@ strata_status strata_weights_tensor(const strata_weights *w, int i, strata_tenso
     const piece *first = &w->pieces[it->first_piece];
     bool fit = (uintptr_t)first->at % strata_dtype_size(it->entry.desc.dtype) == 0;
     if (it->pieces == 1 && first->size > 0 && fit) {
+        map_view *view = malloc(sizeof *view);
+        if (view == NULL)
+            return strata_fail(err, STRATA_NOMEM, "out of memory");
+        *view = (map_view){ w->map, *first };
         atomic_fetch_add(&w->map->refs, 1);
         strata_status status =
-            strata_tensor_wrap(&it->entry.desc, (void *)first->at, map_release, w->map, out, err);
+            strata_tensor_wrap(&it->entry.desc, (void *)first->at, view_release, view, out, err);
         if (status != STRATA_OK)
-            map_release(w->map);
+            view_release(view);
         return status;
     }
     STRATA_TRY(strata_tensor_create(&it->entry.desc, out, err));

@@ -1,19 +1,10 @@
 /* Dtypes, shapes and counted tensors. */
-#include <strata/extend.h>
+#include "tensor.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { ALIGNMENT = 64 };
-
-struct strata_tensor {
-    atomic_int         references;
-    strata_tensor_desc desc;
-    void              *data;
-    void (*release)(void *user);
-    void *user;
-};
 
 static const struct {
     size_t      size;
@@ -97,15 +88,22 @@ strata_status strata_tensor_wrap(const strata_tensor_desc *desc, void *data, voi
     return STRATA_OK;
 }
 
+strata_status strata_tensor_alloc(size_t bytes, void **block, void **data, strata_error *err)
+{
+    /* calloc, not posix_memalign and memset: pages of a large tensor that nobody touches stay unbacked. */
+    char *start = bytes < SIZE_MAX - ALIGNMENT ? calloc(1, bytes + ALIGNMENT) : NULL;
+    if (!start)
+        return strata_fail(err, STRATA_NOMEM, "no memory for a tensor of %zu bytes", bytes);
+    *block = start;
+    *data  = start + (ALIGNMENT - (uintptr_t)start % ALIGNMENT) % ALIGNMENT;
+    return STRATA_OK;
+}
+
 strata_status strata_tensor_create(const strata_tensor_desc *desc, strata_tensor **out, strata_error *err)
 {
+    void *block = NULL, *data = NULL;
     STRATA_TRY(check_desc(desc, err));
-    /* calloc, not posix_memalign and memset: pages of a large tensor that nobody touches stay unbacked. */
-    size_t bytes = strata_bytes(desc);
-    char  *block = bytes < SIZE_MAX - ALIGNMENT ? calloc(1, bytes + ALIGNMENT) : NULL;
-    if (!block)
-        return strata_fail(err, STRATA_NOMEM, "no memory for a tensor of %zu bytes", bytes);
-    char         *data   = block + (ALIGNMENT - (uintptr_t)block % ALIGNMENT) % ALIGNMENT;
+    STRATA_TRY(strata_tensor_alloc(strata_bytes(desc), &block, &data, err));
     strata_status status = strata_tensor_wrap(desc, data, free, block, out, err);
     if (status != STRATA_OK)
         free(block);
@@ -124,8 +122,13 @@ void strata_tensor_unref(strata_tensor *t)
         return;
     if (t->release)
         t->release(t->user);
+    strata_tensor_recipe_free(t->recipe);
     free(t);
 }
 
 const strata_tensor_desc *strata_tensor_get_desc(const strata_tensor *t) { return &t->desc; }
-void                     *strata_tensor_data(const strata_tensor *t) { return t->data; }
+
+void *strata_tensor_data(const strata_tensor *t)
+{
+    return strata_tensor_compute(t, NULL) == STRATA_OK ? t->data : NULL;
+}

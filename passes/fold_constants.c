@@ -7,13 +7,16 @@
  *
  * Without weights nothing has numbers and everything stays: the dump then shows the expressions.
  *
- * Memory. Weights are the bulk of a model, and every step of the algebra is a copy of some. So an operand
- * that nobody else reads gives up its numbers as soon as they are used, and a change of shape shares the
- * bytes instead of copying them: at no time are there more copies than those of the one step at hand.
+ * Memory. Weights are the bulk of a model, and every step of the algebra is a copy of some. So large
+ * element-wise results are not computed here but where they are read, row by row (strata_tensor_defer); an
+ * operand that nobody else reads gives up its numbers as soon as they are used; and a change of shape
+ * shares the bytes instead of copying them.
  *
  * It must not touch an output, which is computed in each run whatever it depends on; nor a value in another
  * layout than the row-major one that eval speaks. */
 #include "common.h"
+
+enum { DEFERRED_BYTES = 16384 }; /* what is smaller is not worth a thought */
 
 static bool is_output(const strata_graph *g, const strata_node *n)
 {
@@ -48,6 +51,7 @@ static void unref(void *tensor)
 static strata_status evaluate(const strata_node *n, strata_tensor **out, strata_error *err)
 {
     if (n->op->flags & STRATA_OP_VIEW) {
+        STRATA_TRY(strata_tensor_compute(n->in[0]->data, err));
         strata_tensor *shared = strata_tensor_ref(n->in[0]->data);
         void          *bytes  = strata_tensor_data(shared);
         strata_status  status = strata_tensor_wrap(&n->desc, bytes, unref, shared, out, err);
@@ -55,6 +59,11 @@ static strata_status evaluate(const strata_node *n, strata_tensor **out, strata_
             strata_tensor_unref(shared);
         return status;
     }
+    if (strata_bytes(&n->desc) >= DEFERRED_BYTES && strata_tensor_can_defer(n))
+        return strata_tensor_defer(n, out, err);
+    for (int i = 0; i < strata_operand_count(n); i++)
+        if (n->in[i])
+            STRATA_TRY(strata_tensor_compute(n->in[i]->data, err));
     STRATA_TRY(strata_tensor_create(&n->desc, out, err));
     strata_view in[STRATA_MAX_OPERANDS] = { 0 };
     strata_view result = { .desc = &n->desc, .data = strata_tensor_data(*out) };

@@ -118,52 +118,68 @@ static strata_status cut_parts(compiler *c, strata_error *err)
 
 /* ---- Kernels ------------------------------------------------------------------------------------------------ */
 
-static strata_status prepare_steps(compiler *c, strata_error *err)
+static const strata_node *constant_operand(const strata_node *n, int k)
 {
-    strata_program *p = c->p;
-    for (int i = 0; i < p->step_count; i++) {
-        strata_step *s = &p->steps[i];
-        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
-            if (s->node->in[k] && strata_node_is_constant(s->node->in[k]) && !s->node->in[k]->data)
-                return strata_fail(err, STRATA_WEIGHTS, "parameter %s has no data: bind weights before compiling",
-                                   s->node->in[k]->name);
-    }
-    for (int i = 0; i < p->step_count; i++) {
-        strata_step  *s      = &p->steps[i];
-        strata_status status = s->kernel->prepare ? s->kernel->prepare(s, err) : STRATA_OK;
-        if (status != STRATA_OK)
-            return strata_fail_in(err, status, "%s: %s", s->node->name, s->kernel->name);
-        p->weight_bytes += s->state_bytes;
-    }
+    return n->in[k] && strata_node_is_constant(n->in[k]) ? n->in[k] : NULL;
+}
+
+/* For each constant, how many operands read it, views of it included. */
+static void count_readers(const compiler *c, int *readers)
+{
+    for (int i = 0; i < c->nodes; i++)
+        for (int k = 0; c->live[i] && k < STRATA_MAX_OPERANDS; k++)
+            if (constant_operand(node_at(c, i), k))
+                readers[node_at(c, i)->in[k]->id]++;
+}
+
+static strata_status prepare_step(strata_program *p, strata_step *s, strata_error *err)
+{
+    for (int k = 0; k < STRATA_MAX_OPERANDS && !s->kernel->by_rows; k++)
+        if (constant_operand(s->node, k))
+            STRATA_TRY(strata_tensor_compute(s->node->in[k]->data, err));
+    STRATA_TRY(s->kernel->prepare ? s->kernel->prepare(s, err) : STRATA_OK);
+    p->weight_bytes += s->state_bytes;
     return STRATA_OK;
 }
 
-/* Lets go of the constants that every reader has packed for itself. */
-static strata_status drop_packed(compiler *c, strata_error *err)
+/* Steps pack weights for themselves, one after the other, and a constant is let go as soon as its last reader has: at
+ * no time is more of the network in memory twice than one step packs. */
+static strata_status prepare_steps(compiler *c, strata_error *err)
 {
-    strata_program *p    = c->p;
-    bool           *kept = calloc((size_t)c->nodes + 1, sizeof *kept);
-    if (!kept)
+    strata_program *p       = c->p;
+    strata_status   status  = STRATA_OK;
+    int            *readers = calloc((size_t)c->nodes + 1, sizeof *readers);
+    if (!readers)
         return strata_fail(err, STRATA_NOMEM, "no memory to compile graph '%s'", p->graph->name);
-    for (int i = 0; i < c->nodes; i++) {
-        const strata_node *n = node_at(c, i);
-        for (int k = 0; c->live[i] && k < STRATA_MAX_OPERANDS; k++) {
-            bool consumed = c->step[i] >= 0 && (p->steps[c->step[i]].consumed >> k & 1);
-            if (n->in[k] && !consumed)
-                kept[p->place[n->in[k]->id].root] = true;
+    count_readers(c, readers);
+    for (int i = 0; i < p->step_count && status == STRATA_OK; i++)
+        for (int k = 0; k < STRATA_MAX_OPERANDS && status == STRATA_OK; k++) {
+            const strata_node *x = constant_operand(p->steps[i].node, k);
+            if (x && !x->data)
+                status = strata_fail(err, STRATA_WEIGHTS, "parameter %s has no data: bind weights before compiling", x->name);
+        }
+    for (int i = 0; i < p->step_count && status == STRATA_OK; i++) {
+        strata_step *s = &p->steps[i];
+        status = prepare_step(p, s, err);
+        if (status != STRATA_OK)
+            strata_fail_in(err, status, "%s: %s", s->node->name, s->kernel->name);
+        for (int k = 0; k < STRATA_MAX_OPERANDS && status == STRATA_OK; k++)
+            if (constant_operand(s->node, k) && (s->consumed >> k & 1) && --readers[s->node->in[k]->id] == 0)
+                strata_node_set_data(s->node->in[k], NULL);
+    }
+    for (int i = 0; i < c->nodes && status == STRATA_OK; i++) {
+        strata_node *n = node_at(c, i);
+        if (!strata_node_is_constant(n) || !n->data)
+            continue;
+        if (readers[i] == 0) {
+            strata_node_set_data(n, NULL);
+        } else {
+            status = strata_tensor_compute(n->data, err);
+            p->weight_bytes += strata_bytes(&n->desc);
         }
     }
-    for (int i = 0; i < c->nodes; i++) {
-        strata_node *n = node_at(c, i);
-        if (!strata_node_is_constant(n))
-            continue;
-        if (!kept[i])
-            strata_node_set_data(n, NULL);
-        else if (n->data)
-            p->weight_bytes += strata_bytes(&n->desc);
-    }
-    free(kept);
-    return STRATA_OK;
+    free(readers);
+    return status;
 }
 
 /* ---- Memory ------------------------------------------------------------------------------------------------- */
@@ -311,8 +327,6 @@ strata_status strata_compile_parts(strata_program *p, strata_error *err)
     }
     if (status == STRATA_OK)
         status = prepare_steps(&c, err);
-    if (status == STRATA_OK)
-        status = drop_packed(&c, err);
     if (status == STRATA_OK) {
         find_lifetimes(&c);
         status = plan_memory(&c, err);

@@ -27,6 +27,7 @@ static strata_status source(const strata_graph *g, const strata_node *n, strata_
     if (strata_node_is_constant(n)) {
         if (!n->data)
             return strata_fail(err, STRATA_WEIGHTS, "%s has no numbers", n->name);
+        STRATA_TRY(strata_tensor_compute(n->data, err));
         *out = strata_tensor_ref(n->data);
         return STRATA_OK;
     }

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER_ALIGNMENT = 4096, STATE_ALIGNMENT = 64 };
+enum { BUFFER_ALIGNMENT = 4096 };
 
 struct strata_buffer {
     void  *bytes;
@@ -21,29 +21,12 @@ typedef struct recording {
     int                count;
 } recording;
 
-static void *alloc_aligned(size_t alignment, size_t bytes)
+void *cpu_alloc(size_t alignment, size_t bytes)
 {
     if (bytes > SIZE_MAX - alignment)
         return NULL;
     size_t whole = (bytes + alignment - 1) / alignment * alignment;
     return aligned_alloc(alignment, whole != 0 ? whole : alignment);
-}
-
-strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
-{
-    s->state = alloc_aligned(STATE_ALIGNMENT, bytes);
-    if (s->state == NULL)
-        return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name,
-                           bytes);
-    s->state_bytes = bytes;
-    return STRATA_OK;
-}
-
-void cpu_release_state(strata_step *s)
-{
-    free(s->state);
-    s->state = NULL;
-    s->state_bytes = 0;
 }
 
 cpu_map cpu_map_of(const strata_tensor_desc *d)
@@ -139,7 +122,7 @@ static strata_status alloc_buffer(strata_device *dev, size_t bytes, strata_buffe
     (void)dev;
     *out = NULL;
     strata_buffer *buf = malloc(sizeof *buf);
-    void *memory = buf != NULL ? alloc_aligned(BUFFER_ALIGNMENT, bytes) : NULL;
+    void *memory = buf != NULL ? cpu_alloc(BUFFER_ALIGNMENT, bytes) : NULL;
     if (memory == NULL) {
         free(buf);
         return strata_fail(err, STRATA_NOMEM, "cpu: no memory for a buffer of %zu bytes", bytes);

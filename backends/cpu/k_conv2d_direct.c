@@ -90,26 +90,55 @@ static bool accepts(const strata_node *n)
     return cpu_simd_select()->fused && cpu_conv_fits(n);
 }
 
+typedef struct pack_job {
+    const direct_plan *plan;
+    float             *packed;
+    const cpu_simd    *simd;
+} pack_job;
+
+/* Rows [o][ci][tap] of the weight into their columns of the panels. Whole panels are turned in squares. */
+static void pack_rows(void *arg, const float *rows, int64_t first, int64_t count)
+{
+    const pack_job *job = arg;
+    const direct_plan *p = job->plan;
+    const cpu_conv *c = &p->conv;
+    for (int64_t o = first; o < first + count;) {
+        int64_t panel = o / c->og * p->panels + o % c->og / p->block, column = o % c->og % p->block;
+        int64_t here = cpu_min(first + count - o, cpu_min(p->block - column, c->og - o % c->og));
+        float *dst = job->packed + panel * c->k * p->block + column;
+        if (c->taps == 1) {
+            job->simd->transpose(dst, p->block, rows, c->k, here, c->k);
+        } else {
+            for (int ci = 0; ci < c->cg; ci++)
+                for (int t = 0; t < c->taps; t++)
+                    for (int64_t i = 0; i < here; i++)
+                        dst[(int64_t)(t * c->cg + ci) * p->block + i] = rows[i * c->k + ci * c->taps + t];
+        }
+        rows += here * c->k;
+        o += here;
+    }
+}
+
 static strata_status prepare(strata_step *s, strata_error *err)
 {
     direct_plan p = plan_direct(s->node, s->device->simd->block);
     const cpu_conv *c = &p.conv;
     int64_t floats = weight_floats(&p) + bias_floats(&p) + p.channels;
     STRATA_TRY(cpu_alloc_state(s, (size_t)floats * sizeof(float), err));
-    memset(s->state, 0, (size_t)floats * sizeof(float));
+    pack_job job = { &p, s->state, s->device->simd };
+    float *packed_bias = job.packed + weight_floats(&p);
+    memset(packed_bias, 0, (size_t)(floats - weight_floats(&p)) * sizeof(float));
+    if (c->og % p.block != 0) /* columns without a channel */
+        memset(s->state, 0, (size_t)weight_floats(&p) * sizeof(float));
 
     const strata_node *bias = s->node->in[CONV_BIAS];
-    const float *w = strata_tensor_data(s->node->in[CONV_WEIGHT]->data);
-    const float *b = bias != NULL ? strata_tensor_data(bias->data) : NULL;
-    float *packed = s->state, *packed_bias = packed + weight_floats(&p);
-    for (int o = 0; o < c->o; o++) {
-        int64_t panel = (int64_t)(o / c->og) * p.panels + o % c->og / p.block, column = o % c->og % p.block;
-        for (int ci = 0; ci < c->cg; ci++)
-            for (int t = 0; t < c->taps; t++)
-                packed[(panel * c->k + t * c->cg + ci) * p.block + column] = *w++;
-        if (b != NULL)
-            packed_bias[panel * p.block + column] = b[o];
+    if (bias != NULL) {
+        STRATA_TRY(strata_tensor_compute(bias->data, err));
+        const float *b = strata_tensor_data(bias->data);
+        for (int o = 0; o < c->o; o++)
+            packed_bias[(o / c->og * p.panels + o % c->og / p.block) * p.block + o % c->og % p.block] = b[o];
     }
+    STRATA_TRY(cpu_each_rows(s, CONV_WEIGHT, p.block, pack_rows, &job, err));
     s->workspace = (size_t)s->device->threads * p.slot_bytes;
     s->consumed = 1u << CONV_WEIGHT | (bias != NULL ? 1u << CONV_BIAS : 0);
     return STRATA_OK;
@@ -259,9 +288,9 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 }
 
 const strata_kernel_def cpu_kernel_conv2d_direct = {
-    .name = "conv2d.direct", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = accepts,
+    .name = "conv2d.direct", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .by_rows = true, .accepts = accepts,
     .prepare = prepare, .release = cpu_release_state, .emit = emit };
 
 const strata_kernel_def cpu_kernel_dense_direct = {
-    .name = "dense.direct", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = accepts,
+    .name = "dense.direct", .op = &strata_op_dense, .layouts = CPU_NHWC, .by_rows = true, .accepts = accepts,
     .prepare = prepare, .release = cpu_release_state, .emit = emit };

@@ -130,7 +130,8 @@ struct strata_op_def {
     strata_status (*infer)(const strata_node *n, strata_tensor_desc *out, strata_error *err);
     uint64_t (*macs)(const strata_node *n);                           /* NULL: zero */
     void     (*window)(const strata_node *n, strata_window *w);       /* NULL: one element, stride 1 */
-    /* The definition in numbers, naive, accumulating in double. Views are row-major f32. NULL for sources. */
+    /* The definition in numbers, naive, accumulating in double. Views are row-major f32. NULL for sources. Element-wise
+     * ops are asked for parts of a constant too: shapes are those of the views. */
     strata_status (*eval)(const strata_node *n, const strata_view *in, strata_view *out);
 };
 
@@ -201,6 +202,21 @@ STRATA_API strata_node *strata_emit_const(strata_builder *b, const char *name, c
 STRATA_API void strata_emit_feature(strata_builder *b, const char *name, strata_node *n, int channels, int reduction);
 STRATA_API void strata_emit_output(strata_builder *b, const char *name, strata_node *n);
 
+/* ---- Constants that are computed where they are read -------------------------------------------- */
+
+/* Whether the value of n can be computed by rows, parts of dim 0: n is element-wise, and all its operands are constants
+ * with data, of its rank. */
+STRATA_API bool strata_tensor_can_defer(const strata_node *n);
+/* A tensor whose data is n->op of the data of n's operands, computed when it is read. It keeps the operands' data, but
+ * not the graph. */
+STRATA_API strata_status strata_tensor_defer(const strata_node *n, strata_tensor **out, strata_error *err);
+/* Rows [first, first + count) of an f32 tensor: *rows is the tensor's own memory or, when they are computed for this
+ * call, `scratch`, which has room for them. From any thread. */
+STRATA_API strata_status strata_tensor_rows(const strata_tensor *t, int64_t first, int64_t count, float *scratch,
+                                            const float **rows, strata_error *err);
+/* Computes all that is deferred, as strata_tensor_data does, which gives NULL where this fails. */
+STRATA_API strata_status strata_tensor_compute(const strata_tensor *t, strata_error *err);
+
 /* ---- Passes ---------------------------------------------------------------------------------- */
 
 struct strata_pass_def { /* exactly one of run and rewrite */
@@ -261,6 +277,7 @@ struct strata_kernel_def {
     const char          *name; /* "conv2d.im2col": shown in plans and profiles */
     const strata_op_def *op;
     unsigned layouts;          /* bits 1 << STRATA_NHWC ...: of all rank-4 values that are not constant */
+    bool     by_rows;          /* prepare reads constants with strata_tensor_rows: they need not be in memory whole */
     bool     in_place;         /* out may be the memory of operand 0 when that is of the same size and dies here */
     bool approximate;          /* trades bits for speed: beyond the rounding of the op's own formula. Not for programs that
                                   want to be exact */

@@ -1,0 +1,78 @@
+/* pack.c: memory for packed weights, and the walk over the weights that are packed.
+ *
+ * Packing reads and writes every weight of a network once, which is most of the time from a checkpoint to the
+ * first result. So all threads share in it, layer by layer; weights that are still to be computed (folded
+ * batch norms) come in rows that stay in the cache; and packed weights lie in huge pages where the system has
+ * them, since taking a page at a time from the system costs as much as packing what goes in. */
+#include "cpu.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { STATE_ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+
+strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
+{
+    s->state = cpu_alloc(bytes >= HUGE_PAGE ? HUGE_PAGE : STATE_ALIGNMENT, bytes);
+    if (s->state == NULL)
+        return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name,
+                           bytes);
+#ifdef MADV_HUGEPAGE
+    if (bytes >= HUGE_PAGE) /* whole pages only: what is left over does not take one */
+        (void)madvise(s->state, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#endif
+    s->state_bytes = bytes;
+    return STRATA_OK;
+}
+
+void cpu_release_state(strata_step *s)
+{
+    free(s->state);
+    s->state = NULL;
+    s->state_bytes = 0;
+}
+
+typedef struct rows_job {
+    const strata_tensor *tensor;
+    int64_t              rows, unit, parts, part; /* part: units in each of the parts */
+    size_t               slot_bytes;
+    char                *scratch;
+    cpu_rows_fn          fn;
+    void                *arg;
+    atomic_int           status;
+} rows_job;
+
+/* Units are taken from all parts in turn: threads that work side by side would take the same huge page from the
+ * system, one waiting while the other clears it. */
+static void rows_item(void *arg, int item, int slot)
+{
+    rows_job *job = arg;
+    int64_t first = (item % job->parts * job->part + item / job->parts) * job->unit;
+    int64_t count = cpu_min(job->unit, job->rows - first);
+    if (count <= 0)
+        return;
+    float *scratch = (float *)(void *)(job->scratch + (size_t)slot * job->slot_bytes);
+    const float *rows;
+    strata_status status = strata_tensor_rows(job->tensor, first, count, scratch, &rows, NULL);
+    if (status == STRATA_OK)
+        job->fn(job->arg, rows, first, count);
+    else
+        atomic_store(&job->status, (int)status);
+}
+
+strata_status cpu_each_rows(const strata_step *s, int k, int unit, cpu_rows_fn fn, void *arg, strata_error *err)
+{
+    const strata_node *n = s->node->in[k];
+    rows_job job = { .tensor = n->data, .rows = n->desc.dim[0], .unit = unit, .fn = fn, .arg = arg };
+    job.parts = s->device->threads;
+    job.part = cpu_ceil_div(cpu_ceil_div(job.rows, unit), job.parts);
+    job.slot_bytes = cpu_round64((size_t)unit * (strata_bytes(&n->desc) / (size_t)cpu_max(1, job.rows)));
+    job.scratch = cpu_alloc(STATE_ALIGNMENT, job.slot_bytes * (size_t)s->device->threads);
+    if (job.scratch == NULL)
+        return strata_fail(err, STRATA_NOMEM, "%s: no memory to pack it", n->name);
+    cpu_parallel(s, job.parts * job.part, rows_item, &job);
+    free(job.scratch);
+    strata_status status = (strata_status)atomic_load(&job.status);
+    return status == STRATA_OK ? status : strata_fail(err, status, "%s: it could not be computed", n->name);
+}

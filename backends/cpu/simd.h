@@ -1,8 +1,9 @@
 /* simd.h: the inner loops of the CPU backend, compiled once per instruction set.
  *
- * simd_*.c are plain C on the compiler's vector types; meson builds them for the baseline of the target and,
- * on x86-64, for AVX2 with FMA. The device takes the best table that the processor can run. All pointers may
- * be unaligned unless said otherwise. Rows may not overlap, except that dst may equal a source.
+ * simd_*.c are plain C on the compiler's vector types; meson builds them for the baseline of the target (on
+ * aarch64 that is NEON with fused multiply-add) and, on x86-64, for AVX2 with FMA and for AVX-512. The device
+ * takes the best table that the processor can run. All pointers may be unaligned unless said otherwise. Rows
+ * may not overlap, except that dst may equal a source.
  */
 #ifndef STRATA_CPU_SIMD_H
 #define STRATA_CPU_SIMD_H

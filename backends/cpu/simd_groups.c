@@ -20,7 +20,12 @@ INLINE vec spread(const float *x, int channel, int some, int group, int i)
 {
     if (group == 1)
         return load_upto(x + channel, some);
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    static const int32_t lane[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    __m512i from = _mm512_or_si512(_mm512_and_si512(_mm512_loadu_si512(lane), _mm512_set1_epi32(-group)),
+                                   _mm512_set1_epi32(i)); /* lane / group * group + i */
+    return (vec)_mm512_permutexvar_ps(from, (__m512)load_upto(x + channel, some));
+#elif defined(__AVX2__)
     if (group == 4) { /* two groups in a register */
         __m256 v = (__m256)load_upto(x + channel, some);
         switch (i) {

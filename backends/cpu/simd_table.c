@@ -9,7 +9,7 @@ extern const cpu_simd SIMD(simd);
 const cpu_simd SIMD(simd) = {
     .name = SIMD_TEXT(SIMD_SET),
     .block = 2 * LANES,
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     .fused = true,
 #endif
     .finish = SIMD(finish),

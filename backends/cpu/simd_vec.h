@@ -26,7 +26,9 @@
 #define SIMD_EXPAND(name, set) SIMD_PASTE(name, set)
 #define SIMD(name) SIMD_EXPAND(name, SIMD_SET)
 
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#elif defined(__AVX2__)
 enum { LANES = 8 };
 #else
 enum { LANES = 4 };
@@ -62,7 +64,9 @@ INLINE vec splat(float x)
 /* The first n < LANES floats; the others read as zero and are not touched. */
 INLINE vec load_some(const float *p, int n)
 {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
     static const int32_t window[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
     return (vec)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(window + 8 - n)));
 #else
@@ -75,7 +79,9 @@ INLINE vec load_some(const float *p, int n)
 
 INLINE void store_some(float *p, vec v, int n)
 {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif defined(__AVX2__)
     static const int32_t window[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
     _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(window + 8 - n)), (__m256)v);
 #else
@@ -103,7 +109,9 @@ INLINE void store_upto(float *p, vec v, int n)
 /* The larger of the two; b when either is not a number. */
 INLINE vec max2(vec a, vec b)
 {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
     return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 #elif defined(__SSE2__)
     return (vec)_mm_max_ps((__m128)a, (__m128)b);
@@ -115,7 +123,9 @@ INLINE vec max2(vec a, vec b)
 
 INLINE vec min2(vec a, vec b)
 {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
     return (vec)_mm256_min_ps((__m256)a, (__m256)b);
 #elif defined(__SSE2__)
     return (vec)_mm_min_ps((__m128)a, (__m128)b);

@@ -94,6 +94,14 @@ static void conv2d_depthwise(op_run *r, int batch)
     conv2d_of(r, batch, &a, c, h, w, c, k, kw);
 }
 
+/* The strides and padding of networks, and maps that rows ahead are fetched of. */
+static void conv2d_depthwise_large(op_run *r, int batch)
+{
+    int k = 1 + 2 * pick(1, 3), stride = pick(1, 2), h = pick(40, 60), w = pick(40, 60), c = pick(36, 45), pad = k / 2;
+    strata_conv2d_attrs a = { { stride, stride }, { pad, pad, pad, pad }, { 1, 1 }, c, pick(0, STRATA_ACT_COUNT - 1) };
+    conv2d_of(r, batch, &a, c, h, w, c, k, k);
+}
+
 /* Groups of four or eight channels. */
 static void conv2d_grouped(op_run *r, int batch)
 {
@@ -390,13 +398,15 @@ static void resize_any(op_run *r, int batch)
 static void copy_any(op_run *r, int batch)
 {
     op_begin(r, &strata_op_copy, NULL);
-    VALUE(r, batch, size(67), size(70), size(70));
+    int c = pick(0, 3) ? size(67) : 3; /* 3: an image */
+    VALUE(r, batch, c, size(70), size(70));
 }
 
 #define XX(enumname, op) { &strata_op_##op, 20, op##_any, 4e-6 },
 static const kernel_case cases[] = {
     { &strata_op_conv2d, 120, conv2d_any, 1e-5 },
     { &strata_op_conv2d, 80, conv2d_depthwise, 1e-5 },
+    { &strata_op_conv2d, 6, conv2d_depthwise_large, 1e-5 },
     { &strata_op_conv2d, 40, conv2d_grouped, 1e-5 },
     { &strata_op_conv2d, 40, conv2d_pointwise, 1e-5 },
     { &strata_op_conv2d, 12, conv2d_large, 1e-5 },

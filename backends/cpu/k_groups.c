@@ -5,13 +5,14 @@
  * where first is the first channel of o's group.
  *
  * Items are a block of channels in a band of rows: going down the rows of one block keeps its taps in
- * the first cache.
+ * the first cache. Its pixels are far apart, which the processor does not see coming: where the map is larger than the
+ * second cache, each row of results asks for what the next will want.
  */
 #include "conv.h"
 
 #include <string.h>
 
-enum { ITEM_RESULTS = 1 << 15 };
+enum { ITEM_RESULTS = 1 << 15, CACHED_BYTES = 1 << 18 };
 
 /* The state: [block of channels][tap][group][block], then [block of channels][block] of bias. */
 typedef struct groups_job {
@@ -19,6 +20,7 @@ typedef struct groups_job {
     const strata_frame *frame;
     cpu_conv            conv;
     int64_t             blocks, rows, bands; /* blocks of channels; rows in a band, bands in an image */
+    bool                fetch;               /* rows ahead of their use */
 } groups_job;
 
 static bool in_groups_of(const strata_node *n, int a, int b)
@@ -78,6 +80,7 @@ static void groups_item(void *arg, int item, int slot)
                         .pixels = c->ow, .channels = (int)cpu_min(simd->block, c->c - channel),
                         .group = c->cg, .kw = c->kw, .stride = c->stride[1], .dilation = c->dilation[1],
                         .left = c->left, .act = c->act };
+    void (*row)(const cpu_group_row *) = c->cg == 1 ? simd->depthwise_row : simd->group_row;
     for (int64_t oy = first; oy < cpu_min(first + job->rows, c->oh); oy++) {
         int64_t top = oy * c->stride[0] - c->top; /* the first tap row; only those in 0..h-1 count */
         int64_t from = top < 0 ? cpu_min(c->kh, cpu_ceil_div(-top, c->dilation[0])) : 0;
@@ -86,7 +89,10 @@ static void groups_item(void *arg, int item, int slot)
         d.x = x + (d.tap_rows > 0 ? (top + from * c->dilation[0]) * c->w * c->c : 0);
         d.weight = weight + from * c->kw * c->cg * simd->block;
         d.y = y + oy * c->ow * c->c;
-        simd->group_row(&d);
+        int64_t wanted = top + (int64_t)(c->kh - 1) * c->dilation[0] + 1; /* the first row that was not needed yet */
+        d.ahead_rows = job->fetch ? (int)cpu_max(0, cpu_min(c->stride[0], c->h - wanted)) : 0;
+        d.ahead = d.ahead_rows > 0 ? x + wanted * c->w * c->c : NULL;
+        row(&d);
     }
 }
 
@@ -98,6 +104,7 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
     job.blocks = cpu_ceil_div(job.conv.c, block);
     job.rows = cpu_units_per_item(job.conv.oh, (int64_t)job.conv.ow * block * job.conv.cg, ITEM_RESULTS);
     job.bands = cpu_ceil_div(job.conv.oh, job.rows);
+    job.fetch = cpu_conv_x_image(&job.conv) * (int64_t)sizeof(float) > CACHED_BYTES;
     cpu_parallel(s, job.conv.images * job.bands * job.blocks, groups_item, &job);
     return STRATA_OK;
 }

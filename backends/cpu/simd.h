@@ -32,9 +32,11 @@ typedef struct cpu_group_row {
     float       *y;
     ptrdiff_t    y_pixel;
     int          pixels, channels; /* results in the row; valid channels of the block */
-    int          group;    /* channels in and out of one: 1 (depthwise), 4 or 8 */
+    int          group;    /* channels in and out of one: 4 or 8; depthwise_row has 1 */
     int          tap_rows, kw, stride, dilation, left; /* across: stride, dilation, padding */
     strata_act   act;
+    const float *ahead;    /* rows of the map that will be wanted next, as x: to prefetch; ahead_rows may be 0 */
+    int          ahead_rows;
 } cpu_group_row;
 
 /* A part of an implicit matrix product: a band of rows (pixels) times a chunk of a panel of cpu_simd.block
@@ -108,6 +110,7 @@ typedef struct cpu_simd {
     /* y[o] = act(bias[o] + sum over k of w[o][k] * x[k]); bias may be NULL. */
     void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k,
                  strata_act act);
+    void (*depthwise_row)(const cpu_group_row *d);
     void (*group_row)(const cpu_group_row *d);
     void (*tiles)(const cpu_tiles *t);
     void (*winograd_tile)(const cpu_winograd_tile *t);

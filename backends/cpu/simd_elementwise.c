@@ -196,9 +196,30 @@ INLINE four load_four(const float *p)
     return v;
 }
 
+/* Three rows, the planes of an image, to pixels of three: four pixels are three registers. */
+INLINE void interleave3(float *dst, const float *x, ptrdiff_t x_step, int64_t columns)
+{
+    int64_t c = 0;
+    for (; c + 4 <= columns; c += 4, x += 4, dst += 12) {
+        four r = load_four(x), g = load_four(x + x_step), b = load_four(x + 2 * x_step);
+        four rg = __builtin_shufflevector(r, g, 0, 4, 1, 5), rg1 = __builtin_shufflevector(r, g, 2, 6, 3, 7);
+        four out[3] = { __builtin_shufflevector(rg, __builtin_shufflevector(b, r, 0, 0, 5, 5), 0, 1, 4, 6),
+                        __builtin_shufflevector(__builtin_shufflevector(rg, b, 3, 5, 5, 5), rg1, 0, 1, 4, 5),
+                        __builtin_shufflevector(__builtin_shufflevector(b, rg1, 2, 6, 7, 3), b, 0, 1, 2, 7) };
+        memcpy(dst, out, sizeof out);
+    }
+    for (; c < columns; c++, x++, dst += 3)
+        for (int k = 0; k < 3; k++)
+            dst[k] = x[k * x_step];
+}
+
 void SIMD(transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows,
                      int64_t columns)
 {
+    if (rows == 3 && dst_step == 3) {
+        interleave3(dst, x, x_step, columns);
+        return;
+    }
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4) {
         const float *p = x + r * x_step;

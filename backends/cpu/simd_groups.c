@@ -1,10 +1,10 @@
-/* simd_groups.c: a row of a convolution whose groups have one, four or eight channels in and out:
+/* simd_groups.c: a row of a convolution whose groups have four or eight channels in and out:
  *
  *     y[p][o] = bias[o] + sum over taps and i < group of w[tap][i][o] x[p + tap][first channel of o's group +
  * i]
  *
  * With so few channels there is no matrix product worth the name: the channels of a block go side by side
- * through the registers, and for groups of more than one each x is spread over the lanes of its group.
+ * through the registers, and each x is spread over the lanes of its group.
  *
  * Four neighbouring results of two registers of channels each are summed at a time: eight sums hide the
  * latency of the additions, and each weight is loaded once for four results. Tiles at the left and right edge
@@ -18,8 +18,6 @@ enum { TILE = 4 };
  */
 INLINE vec spread(const float *x, int channel, int some, int group, int i)
 {
-    if (group == 1)
-        return load_upto(x + channel, some);
 #if defined(__AVX512F__)
     static const int32_t lane[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     __m512i from = _mm512_or_si512(_mm512_and_si512(_mm512_loadu_si512(lane), _mm512_set1_epi32(-group)),
@@ -36,12 +34,13 @@ INLINE vec spread(const float *x, int channel, int some, int group, int i)
         }
     }
 #endif
+    (void)some;
     return splat(x[channel / group * group + i]); /* one group fills the register, or more than that */
 }
 
-/* pixels, vectors, group, edge and kw are constants in every use; vectors is 2, or 1 with `some` channels. */
+/* pixels, vectors, group and edge are constants in every use; vectors is 2, or 1 with `some` channels. */
 INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some,
-                     int group, bool edge, int kw)
+                     int group, bool edge)
 {
     static const float zeros[2 * LANES];
     vec s[TILE][2];
@@ -52,7 +51,7 @@ INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels,
     int first = pixel * d->stride - d->left; /* column of the first tap of the first result */
     const float *w = d->weight + channel, *row = d->x;
     for (int ty = 0; ty < d->tap_rows; ty++, row += d->x_row)
-        for (int tx = 0; tx < kw; tx++) {
+        for (int tx = 0; tx < d->kw; tx++) {
             const float *x[TILE];
             for (int p = 0; p < pixels; p++) {
                 int column = first + tx * d->dilation + p * d->stride;
@@ -77,17 +76,17 @@ INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels,
 }
 
 INLINE void sum_pixels(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some,
-                       int group, bool edge, int kw)
+                       int group, bool edge)
 {
     switch (pixels) {
-    case 1: sum_tile(d, pixel, channel, 1, vectors, some, group, edge, kw); break;
-    case 2: sum_tile(d, pixel, channel, 2, vectors, some, group, edge, kw); break;
-    case 3: sum_tile(d, pixel, channel, 3, vectors, some, group, edge, kw); break;
-    default: sum_tile(d, pixel, channel, 4, vectors, some, group, edge, kw); break;
+    case 1: sum_tile(d, pixel, channel, 1, vectors, some, group, edge); break;
+    case 2: sum_tile(d, pixel, channel, 2, vectors, some, group, edge); break;
+    case 3: sum_tile(d, pixel, channel, 3, vectors, some, group, edge); break;
+    default: sum_tile(d, pixel, channel, 4, vectors, some, group, edge); break;
     }
 }
 
-INLINE void sum_row(const cpu_group_row *d, int channel, int vectors, int some, int group, int kw)
+INLINE void sum_row(const cpu_group_row *d, int channel, int vectors, int some, int group)
 {
     int reach = (d->kw - 1) * d->dilation;
     for (int pixel = 0; pixel < d->pixels; pixel += TILE) {
@@ -95,38 +94,27 @@ INLINE void sum_row(const cpu_group_row *d, int channel, int vectors, int some, 
         int first = pixel * d->stride - d->left;
         bool edge = first < 0 || first + (pixels - 1) * d->stride + reach >= d->width;
         if (edge)
-            sum_pixels(d, pixel, channel, pixels, vectors, some, group, true, d->kw);
+            sum_pixels(d, pixel, channel, pixels, vectors, some, group, true);
         else
-            sum_pixels(d, pixel, channel, pixels, vectors, some, group, false, kw);
+            sum_pixels(d, pixel, channel, pixels, vectors, some, group, false);
     }
 }
 
-/* A whole block; the common widths of depthwise convolutions are unrolled. */
 static void sum_block(const cpu_group_row *d)
 {
     if (d->group == 4)
-        sum_row(d, 0, 2, LANES, 4, d->kw);
-    else if (d->group == 8)
-        sum_row(d, 0, 2, LANES, 8, d->kw);
-    else if (d->kw == 3)
-        sum_row(d, 0, 2, LANES, 1, 3);
-    else if (d->kw == 5)
-        sum_row(d, 0, 2, LANES, 1, 5);
-    else if (d->kw == 7)
-        sum_row(d, 0, 2, LANES, 1, 7);
+        sum_row(d, 0, 2, LANES, 4);
     else
-        sum_row(d, 0, 2, LANES, 1, d->kw);
+        sum_row(d, 0, 2, LANES, 8);
 }
 
 /* The last channels, fewer than a block: at most `some` of one register. */
 static void sum_rest(const cpu_group_row *d, int channel, int some)
 {
     if (d->group == 4)
-        sum_row(d, channel, 1, some, 4, d->kw);
-    else if (d->group == 8)
-        sum_row(d, channel, 1, some, 8, d->kw);
+        sum_row(d, channel, 1, some, 4);
     else
-        sum_row(d, channel, 1, some, 1, d->kw);
+        sum_row(d, channel, 1, some, 8);
 }
 
 void SIMD(group_row)(const cpu_group_row *d)

@@ -1,7 +1,7 @@
 /* simd_reduce.c: loops that sum or compare: matrix-vector products, pools, means, norms, softmax. */
 #include "simd_vec.h"
 
-enum { SHORT_SUM = 4 };
+enum { SHORT_SUM = 4, SHORT_ROWS = 8 };
 
 /* Sums of float products in double, but for SHORT_SUM neighbours, which are added in float first: that is as fast
  * as memory gives weights, and a lane's few roundings average out. Matrix-vector products and global means are
@@ -74,26 +74,31 @@ void SIMD(sum_rows)(float *dst, const float *const *rows, int count, int64_t n, 
     }
 }
 
-/* Several vectors of columns at a time, so that each row's part is a whole cache line or two. */
+/* Several vectors of columns at a time, so that each row's part is a few whole cache lines; a few rows in float, their
+ * sums in double. */
 INLINE void column_block(float *dst, const float *x, int64_t rows, ptrdiff_t step, int vectors, int some,
                          bool square)
 {
-    const wide one = widen(splat(1));
-    wide s[2] = { { { 0 }, { 0 } } };
-    for (int64_t r = 0; r < rows; r++, x += step)
-        for (int k = 0; k < vectors; k++) {
-            wide v = widen(load_upto(x + k * LANES, some));
-            add_product(&s[k], v, square ? v : one);
-        }
+    wide sum[4] = { { { 0 }, { 0 } } };
+    for (int64_t r = 0; r < rows; r += SHORT_ROWS) {
+        vec s[4] = { { 0 } };
+        for (int64_t end = r + SHORT_ROWS < rows ? r + SHORT_ROWS : rows, i = r; i < end; i++, x += step)
+            for (int k = 0; k < vectors; k++) {
+                vec v = load_upto(x + k * LANES, some);
+                s[k] += square ? v * v : v;
+            }
+        for (int k = 0; k < vectors; k++)
+            add_wide(&sum[k], widen(s[k]));
+    }
     for (int k = 0; k < vectors; k++)
-        store_narrow_upto(dst + k * LANES, s[k], some);
+        store_narrow_upto(dst + k * LANES, sum[k], some);
 }
 
 INLINE void columns(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n, bool square)
 {
     int64_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES)
-        column_block(dst + i, x + i, rows, step, 2, LANES, square);
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        column_block(dst + i, x + i, rows, step, 4, LANES, square);
     for (; i < n; i += LANES)
         column_block(dst + i, x + i, rows, step, 1, n - i < LANES ? (int)(n - i) : LANES, square);
 }

@@ -18,6 +18,7 @@ const cpu_simd SIMD(simd) = {
     .binary = SIMD(binary),
     .affine = SIMD(affine),
     .gemv = SIMD(gemv),
+    .depthwise_row = SIMD(depthwise_row),
     .group_row = SIMD(group_row),
     .tiles = SIMD(tiles),
     .winograd_tile = SIMD(winograd_tile),

@@ -42,7 +42,7 @@ static char *const files[] = {
     (char[]){ "mobilenet_v2_100__1x97x131.golden" }, (char[]){ "mobilenet_v3_small_100__2x96x128.golden" },
     (char[]){ "repvgg_a0__1x97x131.golden" },        (char[]){ "resnest14__2x96x128.golden" },
     (char[]){ "resnet18__2x96x128.golden" },         (char[]){ "resnet50__1x97x131.golden" },
-    (char[]){ "rexnet_10__1x97x131.golden" },
+    (char[]){ "rexnet_10__1x97x131.golden" },        (char[]){ "vgg11__2x96x128.golden" },
 };
 
 enum { FILES = sizeof files / sizeof *files };

@@ -259,6 +259,20 @@ static strata_status fill_from_weights(void *user, int i, FILE *to, strata_error
     return STRATA_OK;
 }
 
+/* A whole file under its name, or nothing. */
+static strata_status save(const char *path, const strata_safetensors_item *items, int count,
+                          strata_safetensors_fill fill, void *user, strata_error *err)
+{
+    strata_atomic_file *file;
+    STRATA_TRY(strata_atomic_open(path, &file, err));
+    strata_status status =
+        strata_safetensors_write(strata_atomic_stream(file), items, count, NULL, fill, user, err);
+    if (status == STRATA_OK)
+        return strata_atomic_commit(file, err);
+    strata_atomic_abort(file);
+    return strata_fail_in(err, status, "%s", path);
+}
+
 strata_status strata_weights_save(const strata_weights *w, const char *path, strata_error *err)
 {
     int count = strata_weights_count(w);
@@ -269,18 +283,44 @@ strata_status strata_weights_save(const strata_weights *w, const char *path, str
         strata_weights_entry e = strata_weights_get(w, i);
         items[i] = (strata_safetensors_item){ e.name, e.desc };
     }
-    strata_atomic_file *file;
-    strata_status status = strata_atomic_open(path, &file, err);
-    if (status == STRATA_OK) {
-        status = strata_safetensors_write(strata_atomic_stream(file), items, count, NULL, fill_from_weights,
-                                          (void *)w, err);
-        if (status == STRATA_OK) {
-            status = strata_atomic_commit(file, err);
-        } else {
-            strata_atomic_abort(file);
-            status = strata_fail_in(err, status, "%s", path);
-        }
-    }
+    strata_status status = save(path, items, count, fill_from_weights, (void *)w, err);
     free(items);
+    return status;
+}
+
+/* ---- The constants of a graph -------------------------------------------------------------------------- */
+
+static strata_status fill_from_tensors(void *user, int i, FILE *to, strata_error *err)
+{
+    const strata_tensor *t = ((strata_tensor *const *)user)[i];
+    (void)err; /* the stream remembers */
+    fwrite(strata_tensor_data(t), 1, strata_bytes(strata_tensor_get_desc(t)), to);
+    return STRATA_OK;
+}
+
+strata_status strata_graph_save_weights(const strata_graph *g, const char *path, strata_error *err)
+{
+    const int                nodes = strata_graph_node_count(g);
+    strata_safetensors_item *items = calloc((size_t)nodes + 1, sizeof *items);
+    strata_tensor          **data = calloc((size_t)nodes + 1, sizeof *data);
+    bool                    *live = calloc((size_t)nodes + 1, sizeof *live);
+    int                      count = 0;
+    strata_status status = items && data && live ? STRATA_OK : strata_fail(err, STRATA_NOMEM, "%s: out of memory", path);
+    if (status == STRATA_OK)
+        strata_graph_mark_live(g, live);
+    for (int i = 0; i < nodes && status == STRATA_OK; i++) {
+        const strata_node *n = strata_graph_node(g, i);
+        if (!live[i] || !strata_node_is_constant(n))
+            continue;
+        if (!n->data)
+            status = strata_fail(err, STRATA_WEIGHTS, "%s: %s has no numbers; bind weights first", path, n->name);
+        items[count] = (strata_safetensors_item){ n->name, n->desc };
+        data[count++] = n->data;
+    }
+    if (status == STRATA_OK)
+        status = save(path, items, count, fill_from_tensors, data, err);
+    free(items);
+    free(data);
+    free(live);
     return status;
 }

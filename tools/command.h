@@ -8,7 +8,8 @@
 /* XX(BIT, name): in the order of the help text. The hidden ones come last. */
 #define COMMAND_MAP(XX)                                                                            \
     XX(MODELS, models) XX(INFO, info) XX(DEVICES, devices) XX(EXTRACT, extract) XX(DUMP, dump)     \
-    XX(BENCH, bench) XX(REPORT, report) XX(EXPORT, export) XX(WEIGHTS, weights) XX(DOCTOR, doctor)    \
+    XX(BENCH, bench) XX(REPORT, report) XX(COMPARE, compare) XX(EXPORT, export) XX(WEIGHTS, weights)  \
+    XX(DOCTOR, doctor)                                                                             \
     XX(COMPLETE, complete)
 
 enum command_index {

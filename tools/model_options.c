@@ -91,6 +91,11 @@ static int check_passes(const strata_context *ctx, const char *option, const cha
     return EXIT_DONE;
 }
 
+int model_check_pipeline(const struct model *m, const char *option, const char *pipeline)
+{
+    return check_passes(m->ctx, option, pipeline);
+}
+
 /* The pipeline, then " -name" for each pass to leave out. */
 static int make_pipeline(struct model *m)
 {
@@ -140,12 +145,13 @@ static int parse_graph(const struct model *m, int batch, int height, int width, 
         status = strata_graph_import_onnx(m->ctx, m->graph_path, &how, out, &err);
     if (status != STRATA_OK)
         return talk_failure(STAGE_FILES, &err, NULL);
-    if (strata_graph_input_count(*out) == 1 && strata_graph_input(*out, 0).desc->rank == 4)
+    const int inputs = strata_graph_input_count(*out);
+    if (m->any_inputs ? inputs > 0 : inputs == 1 && strata_graph_input(*out, 0).desc->rank == 4)
         return EXIT_DONE;
     strata_graph_destroy(*out);
     *out = NULL;
-    return talk_error(EXIT_FILES, "'%s': the graph needs exactly one input, of shape [N,C,H,W]",
-                      m->graph_path);
+    return talk_error(EXIT_FILES, "'%s': the graph needs %s", m->graph_path,
+                      m->any_inputs ? "an input" : "exactly one input, of shape [N,C,H,W]");
 }
 
 /* Reads the file and learns from a first graph what a registered model would tell. The name is borrowed from
@@ -179,10 +185,10 @@ static int open_graph_file(struct model *m, const char *path)
     return EXIT_DONE;
 }
 
-int model_open(const struct options *o, const char *name, struct model *out)
+static int open_model(const struct options *o, const char *name, bool any_inputs, struct model *out)
 {
     strata_error err = { 0 };
-    *out = (struct model){ .options = o };
+    *out = (struct model){ .options = o, .any_inputs = any_inputs };
     int code = model_context(o, &out->ctx);
     if (code)
         return code;
@@ -192,6 +198,10 @@ int model_open(const struct options *o, const char *name, struct model *out)
         code = talk_failure(STAGE_MODEL, &err, NULL);
     return code ? code : make_pipeline(out);
 }
+
+int model_open(const struct options *o, const char *name, struct model *out) { return open_model(o, name, false, out); }
+
+int model_open_any(const struct options *o, const char *name, struct model *out) { return open_model(o, name, true, out); }
 
 void model_close(struct model *m)
 {
@@ -289,6 +299,40 @@ int model_copy_graph(const struct model *m, const strata_graph *g, strata_graph 
         code = talk_failure(STAGE_RUN, &err, NULL);
     free(text);
     return code;
+}
+
+/* ---- Inputs ---------------------------------------------------------------------------------- */
+
+int model_load_image(const struct model *m, const char *option, const char *path, const strata_graph *g,
+                     strata_tensor *into, strata_image **pixels)
+{
+    const struct options     *o = m->options;
+    const strata_tensor_desc *desc = strata_tensor_get_desc(into);
+    strata_input_record       record = *strata_graph_input_record(g);
+    strata_image             *photo = NULL, *seen = NULL;
+    strata_error              err = { 0 };
+    int                       code = EXIT_DONE;
+    record.channels = (int)desc->dim[1];
+    record.height = (int)desc->dim[2];
+    record.width = (int)desc->dim[3];
+    if (record.crop_pct <= 0)
+        return talk_error(EXIT_USAGE, "%s: the graph does not say what images it wants (no 'image' line)", option);
+    if (strata_image_load(path, o->exif == EXIF_IGNORE, &photo, &err) != STRATA_OK ||
+        strata_image_preprocess(photo, &record, (strata_flavour)o->preprocess, &seen, &err) != STRATA_OK)
+        code = talk_failure(STAGE_FILES, &err, NULL);
+    strata_image_destroy(photo);
+    if (code)
+        return code;
+    float *x = strata_tensor_data(into);
+    size_t row = (size_t)(strata_count(desc) / desc->dim[0]);
+    strata_image_normalize(seen, &record, x);
+    for (int64_t i = 1; i < desc->dim[0]; i++)
+        memcpy(x + (size_t)i * row, x, row * sizeof *x);
+    if (pixels)
+        *pixels = seen;
+    else
+        strata_image_destroy(seen);
+    return EXIT_DONE;
 }
 
 /* ---- Weights --------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ struct model {
     bool                  partial; /* outputs are chosen: those of an ONNX file that cannot be had do not matter */
     strata_graph        **opened; /* *opened: the graph of an ONNX file, for the first who builds */
     int                   graph_batch;
+    bool                  any_inputs; /* of a graph file; else exactly one, an image */
     strata_weights       *weights; /* NULL: random ones, or none */
     char                 *pipeline; /* what the options make of the default one; NULL: the default */
     bool                  bound; /* model_bind has told about it */
@@ -28,10 +29,17 @@ int model_context(const struct options *o, strata_context **out);
  * an ONNX model, which brings its weights.
  * Each returns an exit code, after saying what is wrong. model_close in any case. */
 int  model_open(const struct options *o, const char *name, struct model *out);
+/* The same; a graph file may have several inputs, of any shape. */
+int  model_open_any(const struct options *o, const char *name, struct model *out);
 void model_close(struct model *m);
 
 /* Whether the options name weights; `required`: an error if they do not. Contradictions are errors. */
 int model_check_weights(const struct options *o, bool required);
+
+/* An image as the graph wants it (with --preprocess and --exif), in every row of `into`. *pixels (may be NULL): what the
+ * network sees. `option` is for messages. */
+int model_load_image(const struct model *m, const char *option, const char *path, const strata_graph *g,
+                     strata_tensor *into, strata_image **pixels);
 
 /* The graph as built; batch, height and width 0: the model's. `whole`: where the options choose no
  * outputs, the classifier if there is one, instead of every feature. */
@@ -46,5 +54,7 @@ const char *model_device_name(const strata_device_info *info, char *buf, size_t 
 int model_copy_graph(const struct model *m, const strata_graph *g, strata_graph **out);
 /* Is `name` a pass? Says which are near if not. */
 int model_check_pass(const strata_context *ctx, const char *option, const char *name);
+/* The same for each word of a pipeline. */
+int model_check_pipeline(const struct model *m, const char *option, const char *pipeline);
 
 #endif

@@ -5,13 +5,13 @@
 
 enum {
     /* the commands that build a model, those that fill it, those that run it */
-    BUILDING = FOR_INFO | FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT | FOR_EXPORT,
-    BINDING = FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT | FOR_EXPORT,
+    BUILDING = FOR_INFO | FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT | FOR_COMPARE | FOR_EXPORT,
+    BINDING = FOR_EXTRACT | FOR_DUMP | FOR_BENCH | FOR_REPORT | FOR_COMPARE | FOR_EXPORT,
     RUNNING = FOR_EXTRACT | FOR_BENCH | FOR_REPORT,
     PLANNING = RUNNING | FOR_DUMP,
-    PASSING = PLANNING | FOR_EXPORT,
+    PASSING = PLANNING | FOR_COMPARE | FOR_EXPORT,
     EXTENSIBLE = BUILDING | FOR_MODELS | FOR_DEVICES | FOR_DOCTOR,
-    TABLES = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_BENCH | FOR_WEIGHTS | FOR_DOCTOR,
+    TABLES = FOR_MODELS | FOR_INFO | FOR_DEVICES | FOR_BENCH | FOR_COMPARE | FOR_WEIGHTS | FOR_DOCTOR,
     EVERY = EXTENSIBLE | FOR_WEIGHTS
 };
 
@@ -55,17 +55,20 @@ const struct option_def option_table[] = {
     { "ema", 0, OPTION_FLAG, FIELD(ema), BINDING, SECTION_WEIGHTS, NULL,
       "the averaged copies, whose names start with \"ema.\"" },
 
-    { "preprocess", 0, OPTION_CHOICE, FIELD(preprocess), FOR_EXTRACT | FOR_INFO | FOR_REPORT, SECTION_IMAGES,
+    { "preprocess", 0, OPTION_CHOICE, FIELD(preprocess), FOR_EXTRACT | FOR_INFO | FOR_REPORT | FOR_COMPARE,
+      SECTION_IMAGES,
       "mindcv|pillow",
       "how images are resized: as MindCV evaluates (default) or as timm and torchvision do; the wrong one "
       "for your weights costs about 1 % accuracy" },
-    { "exif", 0, OPTION_CHOICE, FIELD(exif), FOR_EXTRACT | FOR_REPORT, SECTION_IMAGES, "apply|ignore",
+    { "exif", 0, OPTION_CHOICE, FIELD(exif), FOR_EXTRACT | FOR_REPORT | FOR_COMPARE, SECTION_IMAGES, "apply|ignore",
       "turn photos as their EXIF record says (default), or not, as MindCV" },
     { "image", 0, OPTION_TEXT, FIELD(image), FOR_REPORT, SECTION_IMAGES, "FILE",
       "an image to run the model on: the page shows what each feature makes of it" },
 
     { "output", 'o', OPTION_TEXT, FIELD(output), FOR_EXTRACT, SECTION_RESULT, "OUT",
       "the arrays: NAME.npz or NAME.safetensors; replaced only when the new file is whole" },
+    { "output", 'o', OPTION_TEXT, FIELD(output), FOR_COMPARE, SECTION_RESULT, "DIR/",
+      "with --bisect: where the repro goes (default compare-repro): graph text, weights, inputs, run.sh" },
     { "output", 'o', OPTION_TEXT, FIELD(output), FOR_DUMP, SECTION_RESULT, "FILE|DIR/",
       "where to (default: stdout); with --after all, a folder gets a file per pass" },
     { "output", 'o', OPTION_TEXT, FIELD(output), FOR_REPORT, SECTION_RESULT, "FILE.html", "the page" },
@@ -98,6 +101,10 @@ const struct option_def option_table[] = {
       "the graph after this pass, or after all of them (default: as built)" },
     { "plan", 0, OPTION_FLAG, FIELD(plan), FOR_DUMP, SECTION_RESULT, NULL,
       "the compiled graph: kernel, cost and memory of each step; needs weights" },
+    { "bisect", 0, OPTION_FLAG, FIELD(bisect), FOR_COMPARE, SECTION_RESULT, NULL,
+      "find the pass, the node or the fewest nodes that make the difference, and write a repro that runs" },
+    { "tolerance", 0, OPTION_NUMBER, FIELD(tolerance), FOR_COMPARE, SECTION_RESULT, "T",
+      "the largest difference that agrees, over the largest magnitude of the reference's value (default 1e-4)" },
     { "per-node", 0, OPTION_FLAG, FIELD(per_node), FOR_BENCH, SECTION_RESULT, NULL,
       "a table of the time of every step" },
     { "profile", 0, OPTION_TEXT, FIELD(profile), FOR_BENCH, SECTION_RESULT, "FILE.json",
@@ -110,11 +117,21 @@ const struct option_def option_table[] = {
     { "json", 0, OPTION_FLAG, FIELD(json), FOR_EXTRACT, SECTION_RESULT, NULL,
       "print the record: how the arrays were made, with --stats what is in them" },
 
+    { "random-input", 0, OPTION_SEED, FIELD(random_input), FOR_COMPARE, SECTION_IMAGES, "SEED",
+      "noise of this seed as the input (default without INPUT: 1)" },
+    { "ref", 0, OPTION_TEXT, FIELD(ref), FOR_COMPARE, SECTION_RUN, "DEVICE",
+      "what is taken for right (default cpu): as --device of the other commands, or definition, the definitions of the ops "
+      "in double precision, slowly" },
+    { "test", 0, OPTION_TEXT, FIELD(test), FOR_COMPARE, SECTION_RUN, "DEVICE", "what is compared with it (default: the same device)" },
+    { "ref-pipeline", 0, OPTION_TEXT, FIELD(ref_pipeline), FOR_COMPARE, SECTION_RUN, "\"PASS...\"",
+      "passes of the reference (default: those of --pipeline); \"\" runs none" },
+    { "test-pipeline", 0, OPTION_TEXT, FIELD(test_pipeline), FOR_COMPARE, SECTION_RUN, "\"PASS...\"",
+      "passes of the other side, likewise" },
     { "device", 0, OPTION_TEXT, FIELD(device), PLANNING, SECTION_RUN, "DEVICE",
       "a line of 'strata devices': cpu, or vulkan with :INDEX, :NAME or :UUID (default cpu)" },
-    { "strict-device", 0, OPTION_FLAG, FIELD(strict_device), PLANNING, SECTION_RUN, NULL,
+    { "strict-device", 0, OPTION_FLAG, FIELD(strict_device), PLANNING | FOR_COMPARE, SECTION_RUN, NULL,
       "fail when a step would have to run elsewhere" },
-    { "threads", 0, OPTION_INT, FIELD(threads), PLANNING, SECTION_RUN, "N",
+    { "threads", 0, OPTION_INT, FIELD(threads), PLANNING | FOR_COMPARE, SECTION_RUN, "N",
       "processor threads (default: those this process may use); results do not depend on it", 1,
       MAX_THREADS },
     { "exact", 0, OPTION_FLAG, FIELD(exact), PLANNING, SECTION_RUN, NULL,

@@ -11,9 +11,10 @@ enum option_kind {
     OPTION_LIST,   /* const char *: all of them, joined by blanks; may be repeated */
     OPTION_PATHS,  /* const char *: all of them, joined by ':'; may be repeated */
     OPTION_INT,    /* int in min..max */
+    OPTION_NUMBER, /* double, finite and above 0 */
     OPTION_SIZE,   /* int[2] from "HxW" or "N" */
     OPTION_CHOICE, /* int: the place in `value`, words divided by '|' */
-    OPTION_SEED    /* struct seed from "SEED[:GAIN]" */
+    OPTION_SEED    /* struct seed from "SEED[:GAIN]", or from "SEED" when `value` is that */
 };
 
 enum option_section {

@@ -13,6 +13,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <popt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,13 +59,20 @@ static bool parse_size(const char *text, int max, int size[2])
     return parse_int(height, 1, max, &size[0]) && parse_int(x ? x + 1 : height, 1, max, &size[1]);
 }
 
-static bool parse_seed(const char *text, struct seed *out)
+static bool parse_number(const char *text, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && !*end && *out > 0 && *out < HUGE_VAL;
+}
+
+static bool parse_seed(const char *text, bool with_gain, struct seed *out)
 {
     char *end;
     errno = 0;
     out->value = strtoull(text, &end, 10);
     out->gain = 2;
-    if (!isdigit((unsigned char)text[0]) || errno || (*end && *end != ':'))
+    if (!isdigit((unsigned char)text[0]) || errno || (*end && (*end != ':' || !with_gain)))
         return false;
     if (*end == ':') {
         const char *gain = end + 1;
@@ -159,11 +167,14 @@ static int assign(struct options *o, const struct option_def *def, const char *s
         if (!parse_choice(text, def->value, field))
             return talk_error(EXIT_USAGE, "%s: '%s' is none of %s", source, text, def->value);
         break;
+    case OPTION_NUMBER:
+        if (!parse_number(text, field))
+            return talk_error(EXIT_USAGE, "%s: '%s' is no number above 0, such as 1e-4", source, text);
+        break;
     case OPTION_SEED:
-        if (!parse_seed(text, field))
-            return talk_error(EXIT_USAGE,
-                              "%s: '%s' is no seed; write a whole number, or number:gain such as 1:2.5",
-                              source, text);
+        if (!parse_seed(text, strchr(def->value, ':') != NULL, field))
+            return talk_error(EXIT_USAGE, "%s: '%s' is no seed; write a whole number%s", source, text,
+                              strchr(def->value, ':') ? ", or number:gain such as 1:2.5" : "");
         break;
     }
     return EXIT_DONE;

@@ -26,7 +26,7 @@ struct options {
         bool     given;
         uint64_t value;
         double   gain;
-    } random_weights;
+    } random_weights, random_input; /* random_input: without a gain */
     /* images */
     int preprocess, exif; /* enum strata_flavour; enum exif_policy */
     /* results */
@@ -40,6 +40,10 @@ struct options {
     const char *device, *pipeline, *no_pass, *plugin; /* no_pass: names divided by blanks; plugin: paths, by ':' */
     bool        strict_device, exact;
     int         threads, runs;
+    /* two sides of a comparison */
+    const char *ref, *test, *ref_pipeline, *test_pipeline;
+    double      tolerance; /* 0: not given */
+    bool        bisect;
     /* talk */
     bool quiet, verbose, help;
 

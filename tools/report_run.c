@@ -10,36 +10,6 @@
 
 enum { USUAL_RUNS = 5 };
 
-/* The image in the form that the graph wants, in every row of the batch. */
-static int load_image(struct report_run *r, const struct model *m)
-{
-    const struct options     *o = m->options;
-    const strata_graph       *g = strata_program_graph(r->program);
-    const strata_tensor_desc *desc = strata_tensor_get_desc(r->input);
-    strata_input_record       record = *strata_graph_input_record(g);
-    strata_image             *photo = NULL;
-    strata_error              err = { 0 };
-    int                       code = EXIT_DONE;
-    record.channels = (int)desc->dim[1];
-    record.height = (int)desc->dim[2];
-    record.width = (int)desc->dim[3];
-    if (record.crop_pct <= 0)
-        return talk_error(EXIT_USAGE,
-                          "--image: the graph does not say what images it wants (no 'image' line)");
-    if (strata_image_load(o->image, o->exif == EXIF_IGNORE, &photo, &err) != STRATA_OK ||
-        strata_image_preprocess(photo, &record, (strata_flavour)o->preprocess, &r->pixels, &err) != STRATA_OK)
-        code = talk_failure(STAGE_FILES, &err, NULL);
-    strata_image_destroy(photo);
-    if (code)
-        return code;
-    float *x = strata_tensor_data(r->input);
-    size_t row = (size_t)(strata_count(desc) / desc->dim[0]);
-    strata_image_normalize(r->pixels, &record, x);
-    for (int64_t i = 1; i < desc->dim[0]; i++)
-        memcpy(x + (size_t)i * row, x, row * sizeof *x);
-    return EXIT_DONE;
-}
-
 int run_start(struct report_run *r, const struct model *m, strata_graph *g)
 {
     const struct options *o = m->options;
@@ -61,7 +31,7 @@ int run_start(struct report_run *r, const struct model *m, strata_graph *g)
         strata_session_alloc_outputs(r->session, r->outputs, &err) != STRATA_OK)
         return talk_failure(STAGE_RUN, &err, NULL);
     if (o->image)
-        return load_image(r, m);
+        return model_load_image(m, "--image", o->image, final, r->input, &r->pixels);
     strata_random_input(1, strata_tensor_data(r->input),
                         (size_t)strata_count(strata_tensor_get_desc(r->input)));
     return EXIT_DONE;

@@ -478,6 +478,9 @@ STRATA_API strata_status strata_writer_commit(strata_writer *w, strata_error *er
 STRATA_API void          strata_writer_destroy(strata_writer *w);
 /* All entries of a checkpoint as .safetensors, dtypes kept. */
 STRATA_API strata_status strata_weights_save(const strata_weights *w, const char *path, strata_error *err);
+/* The parameters and constants that the outputs of a graph need, under their names, as .safetensors: with the text
+ * form, all there is to the graph. WEIGHTS when one has no numbers. */
+STRATA_API strata_status strata_graph_save_weights(const strata_graph *g, const char *path, strata_error *err);
 
 #ifdef __cplusplus
 }

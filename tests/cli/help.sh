@@ -3,7 +3,7 @@
 set -eu
 # shellcheck source=tests/cli/lib.sh
 . "$SOURCE/tests/cli/lib.sh"
-commands="models info devices extract dump bench report weights doctor"
+commands="models info devices extract dump bench report compare export weights doctor"
 manual=$SOURCE/tools/strata.1
 
 expect 0 --version

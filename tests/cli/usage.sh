@@ -15,9 +15,7 @@ expect 2 extrakt
 says err "did you mean 'extract'?"
 expect 2 --json models
 says err "options come after it"
-for later in compare complet; do
-    expect 2 $later
-done
+expect 2 complet
 
 # Options: unknown, without a value, with a wrong one.
 expect 2 info resnet18 --sizes 3

@@ -42,7 +42,7 @@ static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const 
     for (int b = 0; b < batch_count; b++) {
         op_run r;
         noise_state = seed;
-        c->build(&r, batches[b]);
+        build_case(c, &r, batches[b]);
         assert_int_equal(op_infer(&r), STRATA_OK);
         for (int t = 0; t < f->threads; t++) {
             strata_device *device = &f->device[table * f->threads + t];
@@ -70,21 +70,6 @@ static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const 
     free(first);
 }
 
-/* An approximate convolution spreads errors over a tile: every element has the scale of the largest, and that
- * without the allowance for long sums. */
-static float *spread(const op_run *r, const float *scale)
-{
-    int64_t count = strata_count(&r->n.desc);
-    int64_t k = strata_count(&r->in[1].desc) / r->in[1].desc.dim[0];
-    float  *same = malloc((size_t)count * sizeof *same), largest = 0;
-    assert_non_null(same);
-    for (int64_t i = 0; i < count; i++)
-        largest = fmaxf(largest, scale[i]);
-    for (int64_t i = 0; i < count; i++)
-        same[i] = largest / sqrtf((float)k);
-    return same;
-}
-
 /* Approximate kernels refuse what does not pay; here they do all they can. */
 static bool can(const strata_kernel_def *k, const strata_node *n)
 {
@@ -95,7 +80,7 @@ static void check_case(fixture *f, const kernel_case *c, uint64_t seed)
 {
     op_run r;
     noise_state = seed;
-    c->build(&r, batches[0]);
+    build_case(c, &r, batches[0]);
     op_eval(&r);
     float *scale = scales(&r), *same = NULL;
     for (int row = 0; strata_backend_cpu.kernels[row] != NULL; row++) {
@@ -104,7 +89,7 @@ static void check_case(fixture *f, const kernel_case *c, uint64_t seed)
             continue;
         f->runs[row]++;
         if (k->approximate && same == NULL)
-            same = spread(&r, scale);
+            same = spread_scales(&r, scale);
         for (int layout = 0; layout < STRATA_LAYOUT_COUNT; layout++)
             for (int table = 0; table < f->tables && (k->layouts >> layout & 1); table++)
                 check_kernel(f, c, seed, &r, k->approximate ? same : scale, k, (strata_layout)layout, table);
@@ -119,9 +104,9 @@ static void every_case(void **state)
     fixture *f = *state;
     noise_seed();
     uint64_t seed = noise_state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int time = 0; time < (brief ? 1 : cases[i].times); time++, seed += 1000003)
-            check_case(f, &cases[i], seed);
+    for (int i = 0; op_case_defs[i].op; i++)
+        for (int time = 0; time < (brief ? 1 : op_case_defs[i].times); time++, seed += 1000003)
+            check_case(f, &op_case_defs[i], seed);
     for (int row = 0; strata_backend_cpu.kernels[row] != NULL; row++) {
         const char *name = strata_backend_cpu.kernels[row]->name;
         bool ours = strstr(name, ".direct") == NULL || cpu_simd_select()->fused; /* else it takes nothing */

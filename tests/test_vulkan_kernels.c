@@ -99,7 +99,7 @@ static void check_case(fixture *f, const kernel_case *c, uint64_t seed)
 {
     op_run r;
     noise_state = seed;
-    c->build(&r, 1 + (int)(seed % 3));
+    build_case(c, &r, 1 + (int)(seed % 3));
     op_eval(&r);
     float *scale = scales(&r);
     bool   taken = false;
@@ -123,9 +123,9 @@ static void every_kernel(void **state)
     fixture *f = *state;
     noise_seed();
     uint64_t seed = noise_state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int time = 0; time < cases[i].times; time += f->share, seed += 1000003)
-            check_case(f, &cases[i], seed);
+    for (int i = 0; op_case_defs[i].op; i++)
+        for (int time = 0; time < op_case_defs[i].times; time += f->share, seed += 1000003)
+            check_case(f, &op_case_defs[i], seed);
     for (int row = 0; strata_backend_vulkan.kernels[row]; row++)
         if (!f->reached[row])
             fail_msg("no case reaches kernel %s", strata_backend_vulkan.kernels[row]->name);
@@ -134,9 +134,9 @@ static void every_kernel(void **state)
 /* Every tile shape, alone and with splits. Activations are few here: each is another pipeline to compile. */
 static void every_tile(void **state)
 {
-    static const kernel_case forms[] = { { &strata_op_conv2d, 1, conv2d_any, 1e-5 },
-                                         { &strata_op_conv2d, 1, conv2d_pointwise, 1e-5 },
-                                         { &strata_op_dense, 1, dense_any, 1e-5 } };
+    const kernel_case *const forms[] = { find_case(&strata_op_conv2d, "any"),
+                                         find_case(&strata_op_conv2d, "pointwise"),
+                                         find_case(&strata_op_dense, "any") };
     static const int         splits[] = { 3, 1, 8 };
     fixture                 *f = *state;
     vk_config               *config = &f->instance->config;
@@ -147,7 +147,7 @@ static void every_tile(void **state)
         for (size_t s = 0; s < (f->bounds ? 1 : sizeof splits / sizeof *splits); s++) {
             config->split = splits[s];
             for (size_t i = 0; i < sizeof forms / sizeof *forms; i++, seed += 1000003)
-                check_case(f, &forms[i], seed);
+                check_case(f, forms[i], seed);
         }
     config->conv = VK_CONV_AUTO;
     config->tile = config->split = 0;

@@ -1,6 +1,6 @@
-/* strata doctor: does a plug-in do what it says?
+/* strata doctor: does a device compute what it should (doctor_device.c), does a plug-in do what it says?
  *
- * Its cases, graph texts that it brings along, run on every device and are compared with the definitions of their ops;
+ * A plug-in's cases, graph texts that it brings along, run on every device and are compared with the definitions of their ops;
  * each of its ops must be in some case, and each of its kernels chosen in one. Its passes run over the cases, and no value
  * that keeps its name may change. Its models are built, read back from their text, and run, on small images where they
  * take these. */
@@ -335,8 +335,8 @@ static int run(const struct options *o)
 {
     struct doctor d = { 0 };
     int           failed = 0;
-    if (!o->plugin)
-        return talk_error(EXIT_USAGE, "doctor: nothing to examine; give --plugin FILE.so");
+    if (!o->plugin || o->device)
+        return doctor_device(o);
     int code = model_context(o, &d.ctx);
     if (code)
         return code;
@@ -359,12 +359,16 @@ static int run(const struct options *o)
 
 const struct command command_doctor = {
     .name = "doctor",
-    .summary = "does a plug-in do what it says",
-    .usage = "--plugin FILE.so [options]",
-    .about = "Runs the cases that a plug-in brings along on every device, and compares with the definitions of the ops;\n"
-             "runs its passes over them, where no named value may change; builds and runs its models. Fails when a\n"
-             "check does, or when an op, kernel, pass or backend of the plug-in is in no case.",
-    .examples = "  strata doctor --plugin ./blur_pool.so\n"
+    .summary = "is a device right, does a plug-in do what it says",
+    .usage = "[--device DEVICE] [--plugin FILE.so] [options]",
+    .about = "Runs every built-in op on a device, in random cases, compares each element with the op's definition, measures\n"
+             "memory and matrix product, and keeps the verdict with the caches of the user. Fails when an op is wrong.\n"
+             "With --plugin and no --device it examines the plug-in: runs the cases that it brings along on every device,\n"
+             "its passes over them, where no named value may change, and its models. Fails when a check does, or when an\n"
+             "op, kernel, pass or backend of the plug-in is in no case.",
+    .examples = "  strata doctor --device vulkan:0\n"
+                "  strata doctor --json\n"
+                "  strata doctor --plugin ./blur_pool.so\n"
                 "  strata doctor --plugin ./blur_pool.so --plugin ./trace.so --json\n",
     .bit = FOR_DOCTOR,
     .max_args = 0,

@@ -2,7 +2,25 @@
 #ifndef STRATA_TOOLS_DOCTOR_H
 #define STRATA_TOOLS_DOCTOR_H
 
+#include "options.h"
+
 #include <strata/extend.h>
+
+/* ---- Of a device ---- */
+
+/* strata doctor without a plug-in: every built-in op on --device. Returns an exit code. */
+int doctor_device(const struct options *o);
+/* What an examination of this device, with this driver, has found; false: nothing is known. */
+bool doctor_recall(const strata_device_info *info, char *text, size_t size);
+
+struct speed {
+    double gbps, gflops; /* 0: not measured */
+    char   what[128];
+};
+/* Memory: what an element-wise step reads and writes in a second. Product: a 1x1 convolution. */
+strata_status doctor_speed(strata_context *ctx, const strata_device_info *info, struct speed *out, strata_error *err);
+
+/* ---- Of a plug-in ---- */
 
 /* Kernels sum in single precision and in their own order; definitions in double. */
 #define DOCTOR_TOLERANCE 1e-4

@@ -127,7 +127,7 @@ const struct option_def option_table[] = {
       "passes of the reference (default: those of --pipeline); \"\" runs none" },
     { "test-pipeline", 0, OPTION_TEXT, FIELD(test_pipeline), FOR_COMPARE, SECTION_RUN, "\"PASS...\"",
       "passes of the other side, likewise" },
-    { "device", 0, OPTION_TEXT, FIELD(device), PLANNING, SECTION_RUN, "DEVICE",
+    { "device", 0, OPTION_TEXT, FIELD(device), PLANNING | FOR_DOCTOR, SECTION_RUN, "DEVICE",
       "a line of 'strata devices': cpu, or vulkan with :INDEX, :NAME or :UUID (default cpu)" },
     { "strict-device", 0, OPTION_FLAG, FIELD(strict_device), PLANNING | FOR_COMPARE, SECTION_RUN, NULL,
       "fail when a step would have to run elsewhere" },

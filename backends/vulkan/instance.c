@@ -214,11 +214,15 @@ static void inspect(const vk_instance *v, vk_adapter *a)
     VkPhysicalDeviceMaintenance3Properties most = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &a->subgroup
     };
+    VkPhysicalDeviceDriverProperties driver = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, .pNext = &most
+    };
     VkPhysicalDeviceProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
-                                               .pNext = &most };
+                                               .pNext = &driver };
     v->fn.GetPhysicalDeviceProperties2(a->handle, &properties);
     a->properties = properties.properties;
     a->max_allocation = most.maxMemoryAllocationSize;
+    snprintf(a->driver, sizeof a->driver, "%.60s %.60s", driver.driverName, driver.driverInfo);
     a->id.pNext = NULL;
     a->subgroup.pNext = NULL; /* it pointed into this adapter, which may move */
     VkPhysicalDeviceMemoryProperties2 memory = { .sType =

@@ -55,6 +55,7 @@ typedef struct vk_adapter {
     VkPhysicalDeviceMemoryProperties   memory;
     VkPhysicalDeviceSubgroupProperties subgroup;
     VkDeviceSize                       max_allocation;
+    char                               driver[128];    /* its name and version */
     uint32_t                           family;         /* of queues with compute */
     uint32_t                           timestamp_bits; /* of that family */
     char                               unusable[160];  /* empty: it can be used */

@@ -42,6 +42,13 @@ static void describe(strata_context *ctx, int index, strata_device_info *out)
     snprintf(out->uuid, sizeof out->uuid,
              "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2], u[3],
              u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+    snprintf(out->driver, sizeof out->driver, "%s", a->driver);
+    const VkPhysicalDeviceLimits *l = &a->properties.limits;
+    out->max_allocation = a->max_allocation;
+    out->max_value = l->maxStorageBufferRange;
+    out->shared_memory = l->maxComputeSharedMemorySize;
+    out->workgroup = (int)l->maxComputeWorkGroupInvocations;
+    out->subgroup = (int)a->subgroup.subgroupSize;
     for (uint32_t i = 0; i < a->memory.memoryHeapCount; i++)
         if ((a->memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) &&
             a->memory.memoryHeaps[i].size > out->memory)

@@ -343,7 +343,12 @@ typedef struct strata_device_info {
     const char *backend; /* "cpu", "vulkan" */
     int         index;   /* within the backend */
     char        name[128], type[32], uuid[40];
+    char        driver[128];  /* name and version; empty where there is none */
     uint64_t    memory;       /* bytes */
+    /* What programs on it can run into; 0: no limit is known. Bytes of one allocation, of one value that a kernel can reach, and
+     * of the memory that a workgroup shares; invocations of a workgroup and of a subgroup. */
+    uint64_t    max_allocation, max_value, shared_memory;
+    int         workgroup, subgroup;
     char        unusable[160]; /* empty, or why it cannot be used */
 } strata_device_info;
 STRATA_API int strata_list_devices(strata_context *ctx, void (*fn)(void *user, const strata_device_info *info), void *user);

@@ -11,6 +11,8 @@ here=$SOURCE/tests/cli
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
+# Caches of ours go with the folder; what the driver has compiled stays with the build.
+export XDG_CACHE_HOME="$work/cache" MESA_SHADER_CACHE_DIR="$BUILD/tests/mesa_shader_cache"
 checks=0
 failures=0
 

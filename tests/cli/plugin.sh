@@ -96,8 +96,6 @@ expect 6 info resnet18 --plugin "$scene"
 expect 2 weights x.ckpt --plugin "$good/trace.so"
 
 # The doctor.
-expect 2 doctor
-says err "give --plugin"
 for file in blur_pool fuse_silu stairs trace; do
     expect 0 doctor --plugin "$good/$file.so"
     check "no failure in the table" sh -c "! grep FAILED out"

@@ -18,11 +18,14 @@ static strata_status compile(strata_program *p, const strata_program_options *o,
 {
     strata_graph *g = p->graph;
     STRATA_TRY(strata_graph_run_passes(g, o->pipeline, o->after_pass, o->after_pass_user, err));
-    STRATA_TRY(strata_open_devices(p, o->device, o->threads, err));
     double start   = now_ms();
     bool   changed = false;
     STRATA_TRY(strata_graph_refresh(g, err));
     strata_graph_prune(g, &changed);
+    if (o->fallback_cpu)
+        STRATA_TRY(strata_keep_spare(p, err));
+    p->falls_back = o->fallback_cpu;
+    STRATA_TRY(strata_open_devices(p, o->device, o->threads, err));
     STRATA_TRY(strata_place_nodes(p, o->strict_device, err));
     STRATA_TRY(strata_graph_validate(g, err));
     if (o->after_pass)
@@ -40,13 +43,21 @@ strata_status strata_program_create(strata_graph *g, const strata_program_option
         return strata_fail(err, STRATA_NOMEM, "no memory for a program");
     }
     atomic_init(&p->references, 1);
+    pthread_mutex_init(&p->spare_lock, NULL);
     p->graph             = g;
     p->exact             = options && options->exact;
-    strata_status status = compile(p, options ? options : &defaults, err);
-    if (status == STRATA_OK)
+    p->ctx               = g->ctx;
+    strata_error  why    = { 0 };
+    strata_status status = compile(p, options ? options : &defaults, &why);
+    if (status == STRATA_OK) {
         *out = p;
-    else
-        strata_program_unref(p);
+        return status;
+    }
+    if (strata_may_fall_back(p, status))
+        status = strata_fall_back(p, why.text, out, err);
+    else if (err)
+        *err = why;
+    strata_program_unref(p);
     return status;
 }
 
@@ -70,6 +81,9 @@ void strata_program_unref(strata_program *p)
     free(p->parts);
     free(p->transfers);
     strata_graph_destroy(p->graph);
+    strata_graph_destroy(p->spare);
+    strata_program_unref(p->instead);
+    pthread_mutex_destroy(&p->spare_lock);
     free(p);
 }
 

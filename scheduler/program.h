@@ -9,6 +9,7 @@
 
 #include "../graph/graph.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum { PROGRAM_MAX_DEVICES = 2 };
@@ -61,6 +62,13 @@ struct strata_program {
     program_transfer *transfers;
     int               transfer_count;
     size_t            weight_bytes;
+
+    /* fallback.c */
+    strata_context   *ctx;
+    bool              falls_back;
+    pthread_mutex_t   spare_lock;
+    strata_graph     *spare;   /* the optimised graph again; NULL once the CPU has it */
+    strata_program   *instead; /* on the CPU; NULL: the device has not failed */
 };
 
 /* Chooses device, kernel and layout of every node, and inserts the copies that this needs. */
@@ -73,6 +81,15 @@ extern const strata_kernel_def strata_kernel_reference;
 /* Opens what `selector` (--device) names, and the CPU, as the program's devices. */
 strata_status strata_open_devices(strata_program *p, const char *selector, int threads, strata_error *err);
 void          strata_close_devices(strata_program *p);
+
+/* ---- fallback.c ---- */
+
+/* Before placement, by the user's policy. */
+strata_status strata_keep_spare(strata_program *p, strata_error *err);
+/* Whether a failure with this status is one of the device, and the CPU may take over. */
+bool strata_may_fall_back(strata_program *p, strata_status status);
+/* The program of the CPU, with a reference; the first time, that is said with the reason. */
+strata_status strata_fall_back(strata_program *p, const char *why, strata_program **out, strata_error *err);
 
 /* Whether the result of the node is its operand's bytes, so that nothing needs to be done. */
 bool strata_is_elided(const strata_node *n);

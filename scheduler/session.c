@@ -70,6 +70,23 @@ static strata_status record_parts(strata_session *s, strata_error *err)
 
 /* ---- Life --------------------------------------------------------------------------------------------------- */
 
+/* Puts before an error that the arena of a device could not be had: how large it is, and for what mostly. */
+static void blame_largest(const strata_program *p, int device, strata_status status, strata_error *err)
+{
+    const strata_node *largest = NULL;
+    char               shape[96];
+    for (int i = 0; i < p->step_count; i++) {
+        const strata_node *n = p->steps[i].node;
+        if (n->device == device && p->place[n->id].kind == PLACE_ARENA &&
+            (!largest || strata_bytes(&n->desc) > strata_bytes(&largest->desc)))
+            largest = n;
+    }
+    if (largest)
+        strata_fail_in(err, status, "%s: %zu MiB for the values of '%s', the largest of which is %s %s", p->device[device].backend->name,
+                       p->device[device].arena >> 20, p->graph->name, largest->name,
+                       strata_shape_text(&largest->desc, shape, sizeof shape));
+}
+
 static strata_status allocate(strata_session *s, strata_error *err)
 {
     const strata_program *p = s->p;
@@ -86,10 +103,14 @@ static strata_status allocate(strata_session *s, strata_error *err)
     s->out        = calloc((size_t)p->graph->outputs.count + 1, sizeof *s->out);
     if (!s->frames || !s->slots || !s->recordings || !s->ms || !s->staging || !s->in || !s->out)
         return strata_fail(err, STRATA_NOMEM, "no memory for a session of '%s'", p->graph->name);
-    for (int i = 0; i < p->device_count; i++)
-        if (p->device[i].arena > 0)
-            STRATA_TRY(p->device[i].backend->alloc(p->device[i].device, p->device[i].arena, &s->arena[i], err));
-    return STRATA_OK;
+    strata_status status = STRATA_OK;
+    for (int i = 0; i < p->device_count && status == STRATA_OK; i++)
+        if (p->device[i].arena > 0) {
+            status = p->device[i].backend->alloc(p->device[i].device, p->device[i].arena, &s->arena[i], err);
+            if (status != STRATA_OK)
+                blame_largest(p, i, status, err);
+        }
+    return status;
 }
 
 strata_status strata_session_create(strata_program *p, strata_session **out, strata_error *err)
@@ -99,15 +120,25 @@ strata_status strata_session_create(strata_program *p, strata_session **out, str
         return strata_fail(err, STRATA_NOMEM, "no memory for a session of '%s'", p->graph->name);
     s->p = strata_program_ref(p);
     atomic_init(&s->busy, false);
-    strata_status status = allocate(s, err);
+    strata_error  why    = { 0 };
+    strata_status status = allocate(s, &why);
     if (status == STRATA_OK) {
         fill_frames(s);
-        status = record_parts(s, err);
+        status = record_parts(s, &why);
     }
-    if (status == STRATA_OK)
+    if (status == STRATA_OK) {
         *out = s;
-    else
-        strata_session_destroy(s);
+        return status;
+    }
+    strata_session_destroy(s);
+    if (err)
+        *err = why;
+    if (!strata_may_fall_back(p, status))
+        return status;
+    strata_program *cpu;
+    STRATA_TRY(strata_fall_back(p, why.text, &cpu, err));
+    status = strata_session_create(cpu, out, err);
+    strata_program_unref(cpu);
     return status;
 }
 
@@ -117,6 +148,7 @@ void strata_session_destroy(strata_session *s)
         return;
     const strata_program *p = s->p;
     strata_dispatcher_destroy(s->dispatcher);
+    strata_session_destroy(s->instead);
     for (int i = 0; s->recordings && i < p->part_count; i++)
         if (s->recordings[i])
             p->device[p->parts[i].device].backend->discard(p->device[p->parts[i].device].device, s->recordings[i]);
@@ -259,8 +291,13 @@ typedef struct request { /* of submit: what to call when the session is free aga
 
 static void finish(void *user, strata_status status, const strata_error *err)
 {
-    request r = *(request *)user;
+    request      r = *(request *)user;
+    strata_error other;
     free(user);
+    if (strata_may_fall_back(r.session->p, status)) {
+        status = strata_session_run_instead(r.session, err->text, &other);
+        err    = &other;
+    }
     end(r.session);
     r.done(r.user, status, err);
 }
@@ -268,6 +305,8 @@ static void finish(void *user, strata_status status, const strata_error *err)
 strata_status strata_session_submit(strata_session *s, strata_tensor *const *in, strata_tensor *const *out,
                                     strata_done_fn done, void *user, strata_error *err)
 {
+    if (s->instead)
+        return strata_session_submit(s->instead, in, out, done, user, err);
     STRATA_TRY(begin(s, in, out, err));
     request      *r      = malloc(sizeof *r);
     strata_status status = r ? STRATA_OK : strata_fail(err, STRATA_NOMEM, "no memory for a request");
@@ -305,9 +344,16 @@ static void wake(void *user, strata_status status, const strata_error *err)
 
 strata_status strata_session_run(strata_session *s, strata_tensor *const *in, strata_tensor *const *out, strata_error *err)
 {
+    if (s->instead)
+        return strata_session_run(s->instead, in, out, err);
     if (s->p->part_count == 1) {
         STRATA_TRY(begin(s, in, out, err));
-        strata_status status = strata_session_run_part(s, 0, err);
+        strata_error  why    = { 0 };
+        strata_status status = strata_session_run_part(s, 0, &why);
+        if (strata_may_fall_back(s->p, status))
+            status = strata_session_run_instead(s, why.text, &why);
+        if (status != STRATA_OK && err)
+            *err = why;
         end(s);
         return status;
     }
@@ -324,11 +370,22 @@ strata_status strata_session_run(strata_session *s, strata_tensor *const *in, st
 
 /* ---- Profile ------------------------------------------------------------------------------------------------ */
 
-void strata_session_enable_profile(strata_session *s, bool on) { s->profile = on; }
-int  strata_session_step_count(const strata_session *s) { return s->p->step_count; }
+void strata_session_enable_profile(strata_session *s, bool on)
+{
+    s->profile = on;
+    if (s->instead)
+        strata_session_enable_profile(s->instead, on);
+}
+
+int strata_session_step_count(const strata_session *s)
+{
+    return s->instead ? strata_session_step_count(s->instead) : s->p->step_count;
+}
 
 strata_step_profile strata_session_step(const strata_session *s, int i)
 {
+    if (s->instead)
+        return strata_session_step(s->instead, i);
     const strata_program *p = s->p;
     const strata_node    *n = p->steps[i].node;
     strata_step_profile   profile = { .node = n->name, .op = n->op->name, .kernel = n->kernel->name,

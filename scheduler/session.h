@@ -25,10 +25,13 @@ struct strata_session {
     bool               profile;
     atomic_bool        busy;
     strata_dispatcher *dispatcher; /* from the first request that needs one */
+    strata_session    *instead;    /* on the CPU, after a failure of the device; see fallback.c */
 };
 
 /* Runs part i of the current request; from any thread, parts in an order that the plan allows. */
 strata_status strata_session_run_part(strata_session *s, int i, strata_error *err);
+/* The current request, which has failed, on the CPU. */
+strata_status strata_session_run_instead(strata_session *s, const char *why, strata_error *err);
 
 /* ---- dispatch.c: parts side by side, requests in the background; the one place that knows libuv ---------------- */
 

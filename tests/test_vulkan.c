@@ -69,6 +69,9 @@ static void without_loader(void **state)
     refuses(ctx, "vulkan", "the Vulkan loader libvulkan-that-is-not-there.so was not found");
     refuses(ctx, "vulkan:0", "was not found; install it");
     takes(ctx, "auto", "cpu:0");
+    strata_tensor *out[NET_OUTPUTS]; /* by the user's policy, the CPU takes over from what is not there */
+    OK(run_net_with(ctx, &(strata_program_options){ .device = "vulkan:0", .fallback_cpu = true }, 1, false, out));
+    release(out, NET_OUTPUTS);
     strata_context_destroy(ctx);
 
     OK(strata_context_create(&ctx, &err));

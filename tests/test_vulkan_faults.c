@@ -4,6 +4,8 @@
  * instance goes), and the next run, with a driver that works again, must be right. */
 #include "vulkan_net.h"
 
+#include <sched.h>
+
 typedef enum fault_kind {
     F_CreateInstance,
     F_EnumeratePhysicalDevices,
@@ -36,11 +38,12 @@ static vk_functions real;
 static fault_kind   failing;   /* which function */
 static int          countdown; /* fails when this reaches zero; negative: never */
 static VkResult     code;
+static bool         all_fail;  /* whatever countdown says */
 static int          failures;
 
 static bool fails(fault_kind kind)
 {
-    if (kind != failing || --countdown != 0)
+    if (kind != failing || (--countdown != 0 && !all_fail))
         return false;
     failures++;
     return true;
@@ -224,6 +227,153 @@ static void lost_in_a_node(void **state)
     strata_context_destroy(ctx);
 }
 
+/* ---- --fallback cpu ------------------------------------------------------------------------------ */
+
+typedef struct warnings {
+    int  count;
+    char text[512]; /* the last one */
+} warnings;
+
+static void count_warning(void *user, strata_log_level level, const char *text)
+{
+    warnings *w = user;
+    if (level == STRATA_LOG_WARNING) {
+        w->count++;
+        snprintf(w->text, sizeof w->text, "%s", text);
+    }
+}
+
+/* Whatever fails, and whenever: the CPU gives the numbers, and one warning says why. */
+static void falls_back(void **state)
+{
+    static const struct {
+        fault_kind kind;
+        VkResult   code;
+    } faults[] = {
+        { F_CreateDevice, VK_ERROR_INITIALIZATION_FAILED },     /* the program cannot be created */
+        { F_CreateBuffer, VK_ERROR_OUT_OF_DEVICE_MEMORY },      /* ... for its weights */
+        { F_CreateComputePipelines, VK_ERROR_OUT_OF_HOST_MEMORY }, /* the session cannot be recorded */
+        { F_QueueSubmit, VK_ERROR_DEVICE_LOST },                /* a run cannot be begun */
+        { F_WaitSemaphores, VK_ERROR_DEVICE_LOST },             /* ... or not be finished */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        strata_tensor  *got[NET_OUTPUTS];
+        warnings        w = { 0 };
+        strata_context *ctx = vulkan_context_with((vk_config){ .wrap = wrap });
+        strata_set_log(ctx, count_warning, &w);
+        failing = faults[i].kind;
+        code = faults[i].code;
+        countdown = 1;
+        failures = 0;
+        const strata_program_options how = { .device = "vulkan:0", .threads = 2, .fallback_cpu = true };
+        /* a block of memory is tried again at a smaller size: so all of them fail */
+        all_fail = failing == F_CreateBuffer;
+        OK(run_net_with(ctx, &how, 1, true, got));
+        all_fail = false;
+        assert_true(failures > 0);
+        for (int k = 0; k < NET_OUTPUTS; k++)
+            assert_true(difference(want[k], got[k]) < 1e-5);
+        release(got, NET_OUTPUTS);
+        assert_int_equal(w.count, 1);
+        if (!strstr(w.text, vk_result_name(code)) || !strstr(w.text, "the CPU takes over"))
+            fail_msg("fault %zu: the warning is '%s'", i, w.text);
+        failing = F_KINDS;
+        strata_context_destroy(ctx);
+    }
+}
+
+/* In the middle of the work, and for good: requests before the failure are the GPU's, those after it the CPU's, and in the
+ * background as well. */
+static void on_done(void *user, strata_status status, const strata_error *e)
+{
+    (void)e;
+    atomic_store((atomic_int *)user, status == STRATA_OK ? 1 : 2);
+}
+
+static void falls_back_later(void **state)
+{
+    (void)state;
+    warnings        w = { 0 };
+    strata_context *ctx = vulkan_context_with((vk_config){ .wrap = wrap });
+    strata_program *program;
+    strata_session *session;
+    strata_tensor  *in = net_input(1), *got[NET_OUTPUTS];
+    strata_program_options how = { .device = "vulkan:0", .threads = 2, .fallback_cpu = true };
+    failing = F_KINDS;
+    strata_set_log(ctx, count_warning, &w);
+    OK(strata_program_create(net(ctx, 1), &how, &program, &err));
+    OK(strata_session_create(program, &session, &err));
+    OK(strata_session_alloc_outputs(session, got, &err));
+    for (int run = 0; run < 4; run++) {
+        atomic_int over = 0;
+        if (run == 1) { /* from now on */
+            failing = F_WaitSemaphores;
+            code = VK_ERROR_DEVICE_LOST;
+            countdown = 1;
+        }
+        for (int k = 0; k < NET_OUTPUTS; k++)
+            memset(strata_tensor_data(got[k]), 0xff, strata_bytes(strata_tensor_get_desc(got[k])));
+        OK(strata_session_submit(session, &in, got, on_done, &over, &err));
+        while (!atomic_load(&over))
+            sched_yield();
+        assert_int_equal(over, 1);
+        for (int k = 0; k < NET_OUTPUTS; k++)
+            assert_true(difference(want[k], got[k]) < 1e-5);
+        assert_int_equal(w.count, run > 0);
+    }
+    failing = F_KINDS;
+    strata_session *second; /* the device is gone: its first run finds that out, without another word */
+    OK(strata_session_create(program, &second, &err));
+    OK(strata_session_run(second, &in, got, &err));
+    assert_true(difference(want[0], got[0]) < 1e-5);
+    assert_int_equal(w.count, 1);
+    strata_session_destroy(second);
+    release(got, NET_OUTPUTS);
+    strata_tensor_unref(in);
+    strata_session_destroy(session);
+    strata_program_unref(program);
+    strata_context_destroy(ctx);
+}
+
+/* Memory that is not there: said with the node whose weights, or the values whose arena, wanted it, and how much. */
+static void names_what_was_wanted(void **state)
+{
+    (void)state;
+    strata_tensor  *got[NET_OUTPUTS];
+    strata_context *ctx = vulkan_context_with((vk_config){ .wrap = wrap });
+    failing = F_CreateBuffer;
+    code = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    all_fail = true;
+    assert_int_equal(run_net(ctx, "vulkan:0", 1, false, got), STRATA_NOMEM);
+    all_fail = false;
+    failing = F_KINDS;
+    if (!strstr(err.text, "conv2d") || !strstr(err.text, " MiB wanted"))
+        fail_msg("'%s' names no node", err.text);
+    strata_context_destroy(ctx);
+
+    static const int64_t huge[] = { 1, 64, 4096, 4096 };
+    strata_builder      *b;
+    strata_graph        *g;
+    strata_program      *program;
+    strata_session      *session;
+    ctx = vulkan_context_with((vk_config){ 0 });
+    OK(strata_builder_create(ctx, "huge", &b, &err));
+    strata_tensor_desc desc = strata_desc_f32(4, huge);
+    strata_node       *x = strata_emit_input(b, "x", &desc);
+    x = nn_relu(b, x);
+    strata_emit_output(b, "y", nn_global_avg_pool(b, x));
+    OK(strata_builder_finish(b, &g, &err));
+    OK(strata_program_create(g, &(strata_program_options){ .device = "vulkan:0" }, &program, &err));
+    if (strata_session_create(program, &session, &err) == STRATA_OK)
+        fail_msg("4 GiB fit into a buffer");
+    if (!strstr(err.text, "MiB for the values of 'huge', the largest of which is ") ||
+        !strstr(err.text, "[1,64,4096,4096]") || !strstr(err.text, "4096 MiB"))
+        fail_msg("'%s' has no names and sizes", err.text);
+    strata_program_unref(program);
+    strata_context_destroy(ctx);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -244,7 +394,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(out_of_memory), cmocka_unit_test(device_lost),
-                                        cmocka_unit_test(lost_in_a_node) };
+                                        cmocka_unit_test(lost_in_a_node), cmocka_unit_test(falls_back),
+                                        cmocka_unit_test(falls_back_later), cmocka_unit_test(names_what_was_wanted) };
     vulkan_need_device();
     strata_context *ctx = vulkan_context_with((vk_config){ 0 });
     bool            validates = vulkan_validates(ctx) && vulkan_index(ctx) == 0;

@@ -52,17 +52,15 @@ static inline void release(strata_tensor **t, int n)
         strata_tensor_unref(t[i]);
 }
 
-/* The outputs of the network on a device ("cpu", "vulkan:0"); the status of the first failure, with its text
- * in err. */
-static inline strata_status run_net(strata_context *ctx, const char *device, int batch, bool profile,
-                                    strata_tensor **out)
+/* The outputs of the network; the status of the first failure, with its text in err. */
+static inline strata_status run_net_with(strata_context *ctx, const strata_program_options *options,
+                                         int batch, bool profile, strata_tensor **out)
 {
     strata_program *program = NULL;
     strata_session *session = NULL;
     strata_tensor  *in = net_input(batch);
     bool            filled = false;
-    strata_status   status = strata_program_create(
-          net(ctx, batch), &(strata_program_options){ .device = device, .threads = 2 }, &program, &err);
+    strata_status   status = strata_program_create(net(ctx, batch), options, &program, &err);
     if (status == STRATA_OK)
         status = strata_session_create(program, &session, &err);
     if (status == STRATA_OK) {
@@ -82,6 +80,14 @@ static inline strata_status run_net(strata_context *ctx, const char *device, int
     strata_program_unref(program);
     strata_tensor_unref(in);
     return status;
+}
+
+/* On a device ("cpu", "vulkan:0"). */
+static inline strata_status run_net(strata_context *ctx, const char *device, int batch, bool profile,
+                                    strata_tensor **out)
+{
+    return run_net_with(ctx, &(strata_program_options){ .device = device, .threads = 2 }, batch, profile,
+                        out);
 }
 
 /* Runs with this configuration and compares with the CPU. Returns how many messages that gave. */

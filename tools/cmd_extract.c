@@ -122,7 +122,7 @@ static int set_up(struct pump *p, struct model *m, const struct inputs *in)
     strata_error          err = { 0 };
     int                   size[2];
     first_size(o, in, size);
-    int code = model_build(m, p->batch, size[0], size[1], false, &g);
+    int code = model_build(m, p->sizes.batch, size[0], size[1], false, &g);
     if (code)
         return code;
 
@@ -144,7 +144,7 @@ static int set_up(struct pump *p, struct model *m, const struct inputs *in)
     }
     code = sizes_get(&p->sizes, input.dim[2], input.dim[3], g, &p->current);
     if (!code)
-        tell_program(p->current->program, p->batch);
+        tell_program(p->current->program, p->current->batch);
     return code;
 }
 
@@ -228,10 +228,10 @@ static int useful_batch(const struct model *m, const struct inputs *in)
 
 static int extract(const struct options *o, struct model *m, struct inputs *in, struct file_hash *hash)
 {
-    struct pump p = { .inputs = in, .out = o->output, .sides.options = o, .batch = useful_batch(m, in) };
+    struct pump p = { .inputs = in, .out = o->output, .sides.options = o };
     p.sizes = (struct size_set){ .model = m,
                                  .values = { .glob = o->dump_values[0], .folder = o->dump_values[1] },
-                                 .batch = p.batch };
+                                 .batch = useful_batch(m, in) };
     p.stats.wanted = o->stats;
 
     tell_inputs(o, in);

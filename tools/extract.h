@@ -85,6 +85,7 @@ struct sized {
     strata_program *program;
     strata_session *session;
     struct slot     slots[2];
+    int             batch;
     int             output_count, kept; /* the first `kept` are the arrays, the rest values to dump */
 };
 
@@ -94,7 +95,7 @@ enum { SIZES_KEPT = 4, MOST_OUTPUTS = 4096 };
 struct size_set {
     struct model *model;
     struct values values;
-    int           batch;
+    int           batch; /* halved as long as that many images do not fit into the device */
     uint64_t      clock;
     struct sized  at[SIZES_KEPT];
 };
@@ -132,7 +133,6 @@ struct pump {
     strata_writer      *writer;
     const char         *out; /* its path */
     const struct inputs *inputs;
-    int                 batch;
     struct sized       *current; /* NULL before the first image */
     int                 filling; /* which slot */
     struct slot        *running; /* NULL: none */

@@ -28,10 +28,11 @@ static void on_done(void *user, strata_status status, const strata_error *err)
 static int submit(struct pump *p, struct slot *s)
 {
     const strata_tensor_desc *desc = strata_tensor_get_desc(s->input);
-    size_t                    row = strata_bytes(desc) / (size_t)p->batch;
+    const int                 batch = p->current->batch;
+    size_t                    row = strata_bytes(desc) / (size_t)batch;
     strata_error              err = { 0 };
     memset((char *)strata_tensor_data(s->input) + row * (size_t)s->rows, 0,
-           row * (size_t)(p->batch - s->rows));
+           row * (size_t)(batch - s->rows));
     if (strata_session_submit(p->current->session, &s->input, s->outputs, on_done, s, &err) != STRATA_OK)
         return talk_failure(STAGE_RUN, &err, NULL);
     p->running = s;
@@ -201,7 +202,7 @@ static int add_rows(struct pump *p, const char *path, const strata_tensor *tenso
                (const char *)strata_tensor_data(tensor) + bytes * (size_t)i, bytes);
         s->rows++;
         code = add_name(p, path, i, rows);
-        if (!code && s->rows == p->batch)
+        if (!code && s->rows == p->current->batch)
             code = flush(p);
     }
     return code;

@@ -62,9 +62,22 @@ static int check_rows(const strata_graph *g, int batch)
     return EXIT_DONE;
 }
 
-static int make_sized(struct size_set *set, strata_graph *g, struct sized *z)
+/* Program and session. *smaller: they do not fit, but fewer images at once may. */
+static int compile(const struct size_set *set, const struct model *how, strata_graph *g, struct sized *z, bool *smaller)
 {
-    strata_error err = { 0 };
+    const bool    divisible = set->batch > 1 && !how->graph_path;
+    strata_error  err = { 0 };
+    strata_status status = model_try_compile(how, g, !divisible, &z->program, &err);
+    if (status == STRATA_OK)
+        status = strata_session_create(z->program, &z->session, &err);
+    *smaller = divisible && (status == STRATA_NOMEM || status == STRATA_UNSUPPORTED);
+    if (*smaller)
+        talk_warning("%d images at once do not fit: %s; trying %d", set->batch, err.text, set->batch / 2);
+    return status == STRATA_OK ? EXIT_DONE : *smaller ? EXIT_DEVICE : model_device_failure(&err);
+}
+
+static int make_sized(struct size_set *set, strata_graph *g, struct sized *z, bool *smaller)
+{
     struct model how = *set->model;
     int          code = check_rows(g, set->batch), kept = strata_graph_output_count(g);
     char         none[] = "";
@@ -85,9 +98,8 @@ static int make_sized(struct size_set *set, strata_graph *g, struct sized *z)
         return talk_error(EXIT_UNKNOWN, "--dump-values: %d values; at most %d at once",
                           z->output_count - kept, MOST_OUTPUTS - kept);
     }
-    code = model_compile(&how, g, &z->program);
-    if (!code && strata_session_create(z->program, &z->session, &err) != STRATA_OK)
-        code = talk_failure(STAGE_DEVICE, &err, NULL);
+    z->batch = set->batch;
+    code = compile(set, &how, g, z, smaller);
     for (int i = 0; i < 2 && !code; i++)
         code = make_slot(z, &z->slots[i]);
     return code;
@@ -108,11 +120,19 @@ int sizes_get(struct size_set *set, int64_t height, int64_t width, strata_graph 
         if (z->used < oldest->used)
             oldest = z;
     }
-    int code = g ? EXIT_DONE : model_build(set->model, set->batch, (int)height, (int)width, false, &g);
-    if (code)
-        return code;
-    free_sized(oldest);
-    code = make_sized(set, g, oldest);
+    bool smaller;
+    int  code;
+    do {
+        smaller = false;
+        code = g ? EXIT_DONE : model_build(set->model, set->batch, (int)height, (int)width, false, &g);
+        if (code)
+            return code;
+        free_sized(oldest);
+        code = make_sized(set, g, oldest, &smaller);
+        g = NULL;
+        if (smaller)
+            set->batch /= 2;
+    } while (smaller);
     if (code) {
         free_sized(oldest);
         return code;

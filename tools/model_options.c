@@ -432,16 +432,24 @@ int model_bind(struct model *m, strata_graph *g)
 
 /* ---- Devices --------------------------------------------------------------------------------- */
 
-int model_compile(const struct model *m, strata_graph *g, strata_program **out)
+strata_status model_try_compile(const struct model *m, strata_graph *g, bool fall_back, strata_program **out, strata_error *err)
 {
     const struct options        *o = m->options;
-    const strata_program_options how = { .device = o->device, .strict_device = o->strict_device,
-                                         .threads = o->threads, .exact = o->exact, .pipeline = m->pipeline };
-    strata_error                 err = { 0 };
-    if (strata_program_create(g, &how, out, &err) != STRATA_OK)
-        return talk_failure(STAGE_DEVICE, &err,
-                            strstr(err.text, "strata devices") ? NULL : "'strata devices' lists what can be used");
-    return EXIT_DONE;
+    const strata_program_options how = { .device = o->device ? o->device : "auto", .strict_device = o->strict_device,
+                                         .threads = o->threads, .exact = o->exact, .pipeline = m->pipeline,
+                                         .fallback_cpu = fall_back && o->fallback == FALLBACK_CPU };
+    return strata_program_create(g, &how, out, err);
+}
+
+int model_device_failure(const strata_error *err)
+{
+    return talk_failure(STAGE_DEVICE, err, strstr(err->text, "strata devices") ? NULL : "'strata devices' lists what can be used");
+}
+
+int model_compile(const struct model *m, strata_graph *g, strata_program **out)
+{
+    strata_error err = { 0 };
+    return model_try_compile(m, g, true, out, &err) == STRATA_OK ? EXIT_DONE : model_device_failure(&err);
 }
 
 const char *model_device_name(const strata_device_info *info, char *buf, size_t size)

@@ -48,6 +48,9 @@ int model_build(const struct model *m, int batch, int height, int width, bool wh
 int model_bind(struct model *m, strata_graph *g);
 /* Takes the graph in any case. */
 int model_compile(const struct model *m, strata_graph *g, strata_program **out);
+/* The same without a word, for callers who may try something else; `fall_back`: the user's --fallback counts. */
+strata_status model_try_compile(const struct model *m, strata_graph *g, bool fall_back, strata_program **out, strata_error *err);
+int           model_device_failure(const strata_error *err);
 /* "cpu", or "vulkan:0" where a backend has several devices: what --device takes. Returns buf. */
 const char *model_device_name(const strata_device_info *info, char *buf, size_t size);
 /* A copy of the structure: constants have no numbers. It lives in the model's context. */

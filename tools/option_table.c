@@ -128,7 +128,11 @@ const struct option_def option_table[] = {
     { "test-pipeline", 0, OPTION_TEXT, FIELD(test_pipeline), FOR_COMPARE, SECTION_RUN, "\"PASS...\"",
       "passes of the other side, likewise" },
     { "device", 0, OPTION_TEXT, FIELD(device), PLANNING | FOR_DOCTOR, SECTION_RUN, "DEVICE",
-      "a line of 'strata devices': cpu, or vulkan with :INDEX, :NAME or :UUID (default cpu)" },
+      "a line of 'strata devices': cpu, vulkan with :INDEX, :NAME or :UUID, or auto: a real GPU if there is one, else the "
+      "CPU (default auto)" },
+    { "fallback", 0, OPTION_CHOICE, FIELD(fallback), RUNNING, SECTION_RUN, "none|cpu",
+      "cpu: where the device cannot be used or fails, also in the middle, the CPU takes over, which is said; none "
+      "(default): that is an error" },
     { "strict-device", 0, OPTION_FLAG, FIELD(strict_device), PLANNING | FOR_COMPARE, SECTION_RUN, NULL,
       "fail when a step would have to run elsewhere" },
     { "threads", 0, OPTION_INT, FIELD(threads), PLANNING | FOR_COMPARE, SECTION_RUN, "N",

@@ -322,6 +322,8 @@ int options_parse(const struct command *command, int argc, const char **argv, st
                           command->name, command->usage);
     if (o->at && o->out_indices)
         return talk_error(EXIT_USAGE, "--at and --out-indices say the same thing; give one of them");
+    if (o->strict_device && o->fallback)
+        return talk_error(EXIT_USAGE, "--strict-device and --fallback cpu exclude each other; give one of them");
     return EXIT_DONE;
 }
 

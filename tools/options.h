@@ -39,6 +39,7 @@ struct options {
     /* how to run */
     const char *device, *pipeline, *no_pass, *plugin; /* no_pass: names divided by blanks; plugin: paths, by ':' */
     bool        strict_device, exact;
+    int         fallback; /* enum fallback_policy */
     int         threads, runs;
     /* two sides of a comparison */
     const char *ref, *test, *ref_pipeline, *test_pipeline;
@@ -56,6 +57,7 @@ struct options {
 };
 
 enum exif_policy { EXIF_APPLY, EXIF_IGNORE };
+enum fallback_policy { FALLBACK_NONE, FALLBACK_CPU };
 /* The first three are strata_dump_format; Graphviz makes the others. */
 enum dump_form { FORM_TEXT, FORM_DOT, FORM_JSON, FORM_SVG, FORM_PNG };
 

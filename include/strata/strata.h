@@ -362,6 +362,9 @@ typedef struct strata_program_options {
     const char    *pipeline;      /* NULL: the default; "" : none */
     strata_pass_fn after_pass;
     void          *after_pass_user;
+    /* What the device cannot do, for lack of a driver or memory or because it fails, at creation or in a later run, the CPU
+     * does: said once through the log. A request that fails on the way is computed anew. Keeps the weights in host memory. */
+    bool           fallback_cpu;
 } strata_program_options;
 
 /* Runs the passes, places the nodes, chooses kernels, packs weights and plans memory. Takes the graph: on

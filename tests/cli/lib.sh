@@ -3,7 +3,7 @@
 # Sourced. Works in a folder of its own, which is removed.
 # shellcheck shell=sh
 
-unset STRATA_PLUGIN STRATA_AT STRATA_SIZE STRATA_DEVICE STRATA_WEIGHTS STRATA_QUIET STRATA_JSON STRATA_THREADS
+unset STRATA_PLUGIN STRATA_AT STRATA_SIZE STRATA_DEVICE STRATA_FALLBACK STRATA_WEIGHTS STRATA_QUIET STRATA_JSON STRATA_THREADS
 # shellcheck disable=SC2034 # for the scripts
 scene=$SOURCE/examples/scene.png
 # shellcheck disable=SC2034

@@ -1,0 +1,94 @@
+/* When the device of a program fails, and the user's policy allows it, the CPU does the work: when the program or a session
+ * is created, or in the middle of a run, whose request is then computed anew.
+ *
+ * For that a program keeps the optimised graph again, with its weights: placement adds copies to the first one, and kernels
+ * let go of the constants that they have packed. */
+#include "../graph/context.h"
+#include "session.h"
+
+#include <strata/ops.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static strata_node *copy_node(strata_builder *b, const strata_node *n, strata_node *const *made)
+{
+    strata_node *in[STRATA_MAX_OPERANDS] = { NULL };
+    if (n->op == &strata_op_input)
+        return strata_emit_input(b, n->name, &n->desc);
+    if (n->op == &strata_op_const)
+        return strata_emit_const(b, n->name, &n->desc, n->data);
+    if (n->op == &strata_op_param) {
+        strata_node *param = strata_emit_param(b, n->name, &n->desc);
+        if (!strata_builder_failed(b))
+            strata_node_set_data(param, n->data);
+        return param;
+    }
+    for (int k = 0; k < strata_operand_count(n); k++)
+        in[k] = n->in[k] ? made[n->in[k]->id] : NULL;
+    return strata_emit_n(b, n->op, n->name, n->attrs, in, strata_operand_count(n));
+}
+
+strata_status strata_keep_spare(strata_program *p, strata_error *err)
+{
+    const strata_graph *g    = p->graph;
+    strata_node       **made = calloc((size_t)g->nodes.count + 1, sizeof *made);
+    bool               *live = calloc((size_t)g->nodes.count + 1, sizeof *live);
+    strata_builder     *b    = NULL;
+    strata_status       status = made && live ? strata_builder_create(g->ctx, g->name, &b, err)
+                                              : strata_fail(err, STRATA_NOMEM, "no memory to keep graph '%s'", g->name);
+    if (status == STRATA_OK) {
+        strata_graph_mark_live(g, live);
+        for (int i = 0; i < g->inputs.count; i++)
+            live[g->inputs.at[i]->id] = true;
+        for (int i = 0; i < g->inputs.count; i++) /* in their order */
+            made[g->inputs.at[i]->id] = copy_node(b, g->inputs.at[i], made);
+        for (int i = 0; i < g->nodes.count; i++)
+            if (live[i] && !made[i])
+                made[i] = copy_node(b, g->nodes.at[i], made);
+        for (int i = 0; i < g->outputs.count; i++)
+            strata_emit_output(b, g->outputs.at[i].name, made[g->outputs.at[i].node->id]);
+        status = strata_builder_finish(b, &p->spare, err);
+    }
+    free(made);
+    free(live);
+    return status;
+}
+
+bool strata_may_fall_back(strata_program *p, strata_status status)
+{
+    return p->falls_back && (status == STRATA_DEVICE || status == STRATA_NOMEM || status == STRATA_UNSUPPORTED);
+}
+
+strata_status strata_fall_back(strata_program *p, const char *why, strata_program **out, strata_error *err)
+{
+    strata_status status = STRATA_OK;
+    pthread_mutex_lock(&p->spare_lock);
+    if (!p->instead && !p->spare)
+        status = strata_fail(err, STRATA_DEVICE, "%s, and the CPU could not take over", why);
+    else if (!p->instead) {
+        const strata_program_options on_cpu = { .device = "cpu", .threads = p->threads, .pipeline = "",
+                                                .exact = p->exact };
+        strata_graph                *g = p->spare;
+        strata_log(p->ctx, STRATA_LOG_WARNING, "%s; the CPU takes over (--fallback cpu)", why);
+        p->spare = NULL;
+        status   = strata_program_create(g, &on_cpu, &p->instead, err);
+    }
+    if (status == STRATA_OK)
+        *out = strata_program_ref(p->instead);
+    pthread_mutex_unlock(&p->spare_lock);
+    return status;
+}
+
+strata_status strata_session_run_instead(strata_session *s, const char *why, strata_error *err)
+{
+    if (!s->instead) {
+        strata_program *cpu;
+        STRATA_TRY(strata_fall_back(s->p, why, &cpu, err));
+        strata_status status = strata_session_create(cpu, &s->instead, err);
+        strata_program_unref(cpu);
+        STRATA_TRY(status);
+        strata_session_enable_profile(s->instead, s->profile);
+    }
+    return strata_session_run(s->instead, s->in, s->out, err);
+}

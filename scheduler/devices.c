@@ -107,7 +107,11 @@ static strata_status select_device(strata_context *ctx, const char *text, strata
     backend[length] = 0;
     s.any_backend   = strcmp(text, "auto") == 0;
     if (s.any_backend) {
-        strata_list_devices(ctx, consider, &s);
+        for (int i = 0; i < ctx->backends.count; i++) {
+            const strata_backend_def *def = ctx->backends.def[i];
+            if (!def->may_have_gpu || def->may_have_gpu(ctx))
+                list_devices_of(ctx, def, consider, &s);
+        }
         if (s.matches > 0) {
             *out = s.best;
             return STRATA_OK;

@@ -2,9 +2,31 @@
  * kernels.def. */
 #include "kernel.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static void *make_nothing(void *arg)
+{
+    (void)arg;
+    return NULL;
+}
+
+/* Drivers of real GPUs open one of these; without any of them there are only processors that pose as GPUs, whose compiler
+ * alone takes longer to load than most networks. An instance that is there already is asked in any case. */
+static bool may_have_gpu(strata_context *ctx)
+{
+    static const char *const nodes[] = { "/dev/dri/renderD*", "/dev/nvidia*", "/dev/dxg", "/dev/kgsl*", "/dev/mali*", "/dev/pvr*" };
+    bool                     found = strata_context_keep(ctx, &strata_backend_vulkan, make_nothing, NULL, NULL) != NULL;
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes && !found; i++) {
+        glob_t names;
+        found = glob(nodes[i], GLOB_NOSORT, NULL, &names) == 0;
+        if (found)
+            globfree(&names);
+    }
+    return found;
+}
 
 static int count_devices(strata_context *ctx)
 {
@@ -113,6 +135,7 @@ const strata_backend_def strata_backend_vulkan = {
     .layout = STRATA_NHWC,
     .host_memory = false,
     .kernels = kernels,
+    .may_have_gpu = may_have_gpu,
     .count = count_devices,
     .describe = describe,
     .open = open_device,

@@ -298,12 +298,14 @@ typedef struct strata_device_options {
 STRATA_API void strata_cpu_parallel(const strata_step *s, int count, void (*fn)(void *arg, int item, int slot), void *arg);
 STRATA_API int  strata_cpu_threads(const strata_step *s);
 
-/* Every member is mandatory. */
+/* Every member is mandatory but may_have_gpu. */
 struct strata_backend_def {
     const char *name;
     strata_layout layout;                    /* of rank-4 values, where kernels have it */
     bool          host_memory;               /* buffers are plain memory: views carry data */
     const strata_kernel_def *const *kernels; /* NULL-terminated; for one op, best first */
+    /* Whether it is worth asking for a real GPU: false spares --device auto from starting drivers. NULL: always. */
+    bool          (*may_have_gpu)(strata_context *ctx);
     int           (*count)(strata_context *ctx);
     void          (*describe)(strata_context *ctx, int index, strata_device_info *out);
     strata_status (*open)(strata_context *ctx, int index, const strata_device_options *options, strata_device **out,

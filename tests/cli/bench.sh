@@ -41,6 +41,25 @@ assert min(e["ts"] for e in x) == 0 and all(e["dur"] >= 0 for e in x)
 assert {e["tid"] for e in t if e["name"] == "thread_name"} == {e["tid"] for e in x}'
     expect 6 bench $run --runs 1 --profile nowhere/t.json
 
+    # A GPU's own clock, step by step, in the table and in the trace. A profile runs the steps one at a time.
+    if "$STRATA" devices | grep -q '^vulkan:0 .*usable'; then
+        expect 0 bench mobilenet_v3_small_100 --random-weights 1 --size 32 --device vulkan:0 --runs 2 --per-node --json \
+            --profile gpu.json
+        python '
+b = json.load(open("out"))
+assert b["device"].startswith("vulkan:0 "), b["device"]
+gpu = [x for x in b["nodes"] if x["device"] == "vulkan"]
+assert len(gpu) > 50 and all(0 < x["ms"] < 1e4 for x in gpu), gpu[:3]
+assert sum(x["macs"] for x in gpu) == b["macs"] and len({x["ms"] for x in gpu}) > 10
+x = [e for e in json.load(open("gpu.json"))["traceEvents"] if e["ph"] == "X"]
+assert {e["name"] for e in x} == {n["node"] for n in b["nodes"]} and all(e["dur"] > 0 for e in x)
+x.sort(key=lambda e: e["ts"])
+gaps = [b["ts"] - a["ts"] - a["dur"] for a, b in zip(x, x[1:])]
+assert min(gaps) > -1, min(gaps)' # microseconds: none begins before the one before it has ended
+        expect 0 bench dummynet1 --random-weights 1 --size 32 --device vulkan:0 --runs 2 --per-node
+        says out "  vulkan  "
+    fi
+
     # The peak is that of the command, whoever started it.
     python '
 parent = bytearray(b"x") * (256 << 20)

@@ -38,7 +38,7 @@ static struct side make_side(const struct comparison *c, const char *device, con
 {
     return (struct side){ .ctx = c->model.ctx, .device = device ? device : "cpu",
                           .pipeline = pipeline ? pipeline : c->model.pipeline, .threads = c->o->threads,
-                          .strict = c->o->strict_device };
+                          .strict = c->o->strict_device, .exact = c->o->exact };
 }
 
 static int choose_sides(struct comparison *c)

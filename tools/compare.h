@@ -12,7 +12,7 @@ struct side {
     const char     *device;   /* as --device; "definition": the ops' own definitions, in double */
     const char     *pipeline; /* NULL: the default; "": none */
     int             threads;
-    bool            strict;
+    bool            strict, exact;
 };
 
 /* A graph and its values by node id, NULL where there is none. */

@@ -90,6 +90,8 @@ static void put_command(FILE *to, const struct bisection *b, const struct piece 
     fputs(" --test-pipeline ", to);
     put_word(to, p->test.pipeline);
     fprintf(to, " --tolerance %g", b->tolerance);
+    if (p->test.exact)
+        fputs(" --exact", to);
     put_plugins(to, b->options->plugin);
     fputs(" \"$@\"\n", to);
 }

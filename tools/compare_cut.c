@@ -1,8 +1,6 @@
 /* compare_cut.c: pieces of graphs, as graphs of their own. */
 #include "compare.h"
 
-#include <strata/ops.h>
-
 #include <stdlib.h>
 #include <string.h>
 

@@ -138,7 +138,7 @@ const struct option_def option_table[] = {
     { "threads", 0, OPTION_INT, FIELD(threads), PLANNING | FOR_COMPARE, SECTION_RUN, "N",
       "processor threads (default: those this process may use); results do not depend on it", 1,
       MAX_THREADS },
-    { "exact", 0, OPTION_FLAG, FIELD(exact), PLANNING, SECTION_RUN, NULL,
+    { "exact", 0, OPTION_FLAG, FIELD(exact), PLANNING | FOR_COMPARE, SECTION_RUN, NULL,
       "no kernels that trade bits for speed, such as Winograd's convolutions: errors stay below 2e-5 of a map's "
       "largest value instead of 1e-4" },
     { "runs", 0, OPTION_INT, FIELD(runs), FOR_BENCH, SECTION_RUN, "N",

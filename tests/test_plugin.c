@@ -85,12 +85,14 @@ static void test_parts(void **state)
     assert_string_equal(info.name, "blur_pool");
     assert_string_equal(info.path, OP_PLUGIN);
     assert_non_null(info.cases[0]);
-    assert_int_equal(info.part_count, 2);
+    assert_int_equal(info.part_count, 3);
     assert_int_equal(info.parts[0].kind, STRATA_PART_OP);
     assert_ptr_equal(info.parts[0].def, strata_find_op(ctx, "blur_pool"));
     assert_int_equal(info.parts[1].kind, STRATA_PART_KERNEL);
     assert_string_equal(info.parts[1].name, "blur_pool.rows");
     assert_string_equal(info.parts[1].backend, "cpu");
+    assert_string_equal(info.parts[2].name, "blur_pool.window");
+    assert_string_equal(info.parts[2].backend, "vulkan");
 
     load(OP_PLUGIN); /* again: nothing happens */
     assert_int_equal(strata_list_plugins(ctx, NULL, NULL), 1);

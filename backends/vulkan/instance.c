@@ -298,6 +298,7 @@ static void destroy(void *kept)
         v->fn.DestroyInstance(v->handle, NULL);
     if (v->library)
         dlclose(v->library);
+    vk_user_close(v);
     pthread_mutex_destroy(&v->lock);
     free(v->adapters);
     free(v);

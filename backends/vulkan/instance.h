@@ -30,6 +30,7 @@ typedef enum vk_conv_choice { VK_CONV_AUTO, VK_CONV_DIRECT, VK_CONV_GEMM } vk_co
 /* What tests and debugging change. All zero is the usual way. */
 typedef struct vk_config {
     const char    *library;       /* of the loader; NULL: libvulkan.so.1 */
+    const char    *glsl_library;  /* of the compiler for shader texts; NULL: see glsl.h */
     const char    *cache_folder;  /* for pipelines; NULL: that of the user; "": nowhere */
     bool           validation;    /* the layer of Khronos, with synchronization validation */
     bool           gpu_assisted;  /* ... and its checks inside shaders instead of the synchronization ones */
@@ -72,6 +73,11 @@ typedef struct vk_instance {
     vk_adapter              *adapters;
     int                      count;
     pthread_mutex_t          lock; /* over adapters[].opened and users of devices */
+
+    /* Of kernels with shaders of their own, under lock too. */
+    struct vk_user_shader       *user_shaders; /* those that were used: user.c */
+    const struct vk_glsl_module *glsl;         /* NULL until a text was compiled: glsl.c */
+    void                        *glsl_library;
 } vk_instance;
 
 /* The instance of a context; NULL when out of memory. */
@@ -79,6 +85,13 @@ vk_instance *vk_instance_of(strata_context *ctx);
 /* The same with a configuration of one's own, when nobody has asked before. */
 vk_instance *vk_instance_with(strata_context *ctx, const vk_config *config);
 
+/* ---- glsl.c, user.c ---- */
+/* The SPIR-V of a compute shader, which the caller frees. With v->lock held. */
+strata_status vk_glsl_compile(vk_instance *v, const char *text, uint32_t **words, size_t *bytes, strata_error *err);
+void          vk_glsl_close(vk_instance *v);
+void          vk_user_close(vk_instance *v); /* shaders and compiler */
+
+/* ---- result.c ---- */
 /* "VK_ERROR_DEVICE_LOST" and the like. */
 const char *vk_result_name(VkResult r);
 /* Fills err with "what: VK_...: what that means"; gives the status that fits. */

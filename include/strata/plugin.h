@@ -21,6 +21,7 @@
 #define STRATA_PLUGIN_H
 
 #include <strata/nn.h>
+#include <strata/vulkan.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -40,7 +41,8 @@ extern "C" {
     XX(strata_backend_def) XX(strata_conv2d_attrs) XX(strata_dense_attrs) XX(strata_pool_attrs)    \
     XX(strata_binary_attrs) XX(strata_reshape_attrs) XX(strata_transpose_attrs)                    \
     XX(strata_slice_attrs) XX(strata_pad_attrs) XX(strata_resize_attrs) XX(nn_conv2d_args)         \
-    XX(nn_dense_args) XX(nn_norm_args) XX(nn_pool_args)
+    XX(nn_dense_args) XX(nn_norm_args) XX(nn_pool_args) XX(strata_vk_shader)                       \
+    XX(strata_vk_binding) XX(strata_vk_dispatch)
 
 #define XX(type) +1
 enum { STRATA_ABI_STRUCTS = STRATA_ABI_MAP(XX) };

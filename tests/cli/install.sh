@@ -10,7 +10,7 @@ pc=$(find "$root" -name strata.pc)
 check "one strata.pc" [ -f "$pc" ]
 prefix=$(sed -n 's/^prefix=//p' "$pc")
 for path in bin/strata include/strata/strata.h include/strata/extend.h include/strata/ops.h include/strata/ops.def \
-    include/strata/nn.h share/man/man1/strata.1 share/bash-completion/completions/strata \
+    include/strata/nn.h include/strata/vulkan.h include/strata/plugin.h share/man/man1/strata.1 share/bash-completion/completions/strata \
     share/zsh/site-functions/_strata; do
     check "$path is installed" [ -e "$root$prefix/$path" ]
 done
@@ -30,7 +30,7 @@ check "the program builds" cc -std=c17 -Wall -Wextra -Werror program.c $(pkg-con
 LD_LIBRARY_PATH=$lib ./program >out || fail "the program does not run"
 says out "layer4"
 # Headers stand alone, in C and in C++ where there is a compiler.
-for header in strata extend ops nn; do
+for header in strata extend ops nn vulkan plugin; do
     echo "#include <strata/$header.h>" >one.c
     # shellcheck disable=SC2046 # a list of options
     check "$header.h alone" cc -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only $(pkg-config --cflags strata) one.c

@@ -54,6 +54,31 @@ a, b = n.load("kernel.npz"), n.load("definition.npz")
 for name in ("blur1", "blur2"):
     assert a[name].any() and n.allclose(a[name], b[name], rtol=1e-4, atol=1e-5), name'
 
+# The same op on Vulkan, by a shader that stands in the plug-in as text, under validation; where there is a device, and the
+# module that compiles texts is built.
+check "an op for both backends in less than 120 lines" [ "$(wc -l <"$SOURCE/examples/op_plugin/blur_pool.c")" -lt 120 ]
+device=$("$STRATA" devices --json | "$PYTHON" -c 'import json, sys
+print(next((d["device"] for d in json.load(sys.stdin) if d["backend"] == "vulkan" and d["usable"]), ""))')
+if [ -n "$device" ] && [ -e "$BUILD/libstrata-glsl.so" ]; then
+    export VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation
+    export VK_LAYER_ENABLES=VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT
+    # shellcheck disable=SC2086 # a list of options
+    {
+        expect 0 doctor $blur
+        says out "blur_pool.window"
+        check "validation is silent" sh -c '! grep -i -e validation -e VUID out err'
+        expect 0 extract blur.graph "$scene" $noise $blur --at blur1,blur2 --device "$device" --strict-device -o shader.npz
+        check "validation is silent" sh -c '! grep -i -e validation -e VUID out err'
+        expect 0 dump blur.graph $blur $noise --plan --device "$device"
+        says out "vulkan blur_pool.window"
+    }
+    unset VK_INSTANCE_LAYERS VK_LAYER_ENABLES
+    python '
+a, b = n.load("kernel.npz"), n.load("shader.npz")
+for name in ("blur1", "blur2"):
+    assert n.allclose(a[name], b[name], rtol=1e-4, atol=1e-5), name'
+fi
+
 # A pass: before the default ones, in a pipeline of its own, completed, and misspelt.
 cp "$SOURCE/examples/pass_plugin/exported.graph" .
 silu="--plugin $good/fuse_silu.so"

@@ -3,13 +3,15 @@
 In each page, a comment line before a fenced block says what the block is:
 
     <!-- MARK -->          a console: each "$ " line is run, and the output shown under it must come out. MARK is
-                           "tested" for what works in the build tree, "installed" for what needs Strata installed
+                           "tested" for what works in the build tree, "installed" for what needs Strata installed,
+                           "source" for what changes a copy of the sources
     <!-- file: NAME -->    the block is written to NAME in the current folder, for the commands that follow
     <!-- from: PATH -->    a quotation: it stands so in SOURCE/PATH
 
 "..." in what is shown stands for anything, a line of it for any lines; times, the name of the processor and what depends
 on it may differ. A command that ends with "# exit CODE" must end with that code.
 """
+import os
 import re
 import subprocess
 import sys
@@ -60,10 +62,11 @@ def main(mark, source, pages):
             if what == mark:
                 some, wrong = console(page, block)
             elif kind == "file":
+                os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
                 open(name, "w").write(block)
             elif kind == "from":
                 some, wrong = quotes(page, source, name, block)
-            elif what not in ("tested", "installed"):
+            elif what not in ("tested", "installed", "source"):
                 some, wrong = 1, 1
                 print(f"{page}: nobody knows what to do with a block marked '{what}'")
             done += some

@@ -299,8 +299,21 @@ static strata_status import_outputs(onnx_importer *im, const Onnx__GraphProto *g
     return STRATA_OK;
 }
 
-/* Values that stand only as a base get their node, so that each can be chosen by its name; what no output needs costs
- * nothing later. */
+/* Another name for a value of ours: what an Identity gives, or a Transpose that turns back. */
+static void name_again(onnx_importer *im, const onnx_val *v)
+{
+    const strata_node   *n = v->node;
+    const char          *name = onnx_clean_name(im, v->name, "");
+    strata_reshape_attrs same = { .shape = { .count = n->desc.rank } };
+    if (v->is_output || v->fixed || v->constant != NULL || n->desc.rank == 0 ||
+        strata_graph_find(strata_builder_graph(im->b), name) != NULL)
+        return;
+    memcpy(same.shape.at, n->desc.dim, sizeof same.shape.at);
+    strata_emit(im->b, &strata_op_reshape, name, &same, v->node);
+}
+
+/* Values that stand only as a base, or as a value of another name, get their node, so that each can be chosen by its name;
+ * what no output needs costs nothing later. */
 static void name_all_values(onnx_importer *im)
 {
     static const Onnx__NodeProto nothing = ONNX__NODE_PROTO__INIT;
@@ -308,6 +321,8 @@ static void name_all_values(onnx_importer *im)
     for (size_t i = 0; i < im->count && !strata_builder_failed(im->b); i++)
         if (im->val[i].node == NULL && im->val[i].base != NULL)
             onnx_val_node(&op, &im->val[i]);
+        else if (im->val[i].node != NULL)
+            name_again(im, &im->val[i]);
 }
 
 /* ---- Metadata ------------------------------------------------------------------------------------------------------------------ */

@@ -3,8 +3,8 @@
 
 usage: onnx_peer.py STRATA [MODEL...]
 
-The peer is npm's onnxruntime-node ("npm install --ignore-scripts onnxruntime-node" in any folder; NODE_PATH says where
-its node_modules is). Without it, or without numpy, the test is skipped (77).
+The peer is npm's onnxruntime-node ("npm install --ignore-scripts --prefix build-npm onnxruntime-node"; NODE_PATH says where
+else its node_modules may be). Without it, or without numpy, the test is skipped (77).
 """
 import json
 import os

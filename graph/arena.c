@@ -45,6 +45,14 @@ char *strata_arena_strdup(strata_arena *a, const char *text)
     return copy ? memcpy(copy, text, size) : NULL;
 }
 
+size_t strata_arena_bytes(const strata_arena *a)
+{
+    size_t bytes = 0;
+    for (const struct arena_block *block = a->block; block; block = block->next)
+        bytes += sizeof *block + block->size;
+    return bytes;
+}
+
 void strata_arena_free(strata_arena *a)
 {
     for (struct arena_block *block = a->block, *next; block; block = next) {

@@ -11,6 +11,7 @@ typedef struct strata_arena {
 /* Zero-filled, aligned for any object; NULL when out of memory. */
 void *strata_arena_alloc(strata_arena *a, size_t size);
 char *strata_arena_strdup(strata_arena *a, const char *text);
-void  strata_arena_free(strata_arena *a);
+size_t strata_arena_bytes(const strata_arena *a); /* of memory that it holds */
+void   strata_arena_free(strata_arena *a);
 
 #endif

@@ -1,12 +1,13 @@
 /* Tensors that are computed where they are read.
  *
- * The weights of a folded network are sums and products of parameters, element by element. Kernels read them once, to
+ * The weights of a folded network are sums and products of parameters, element by element (and kernels with zeros
+ * around them). Kernels read them once, to
  * pack them in an order of their own. Computed beforehand, each would be written to memory and read back for that one
  * time, and all of them together would be a second copy of the model. So such a tensor only remembers its
  * operation and operands: who reads it row by row gets the rows computed into a little memory of his own, and only
  * strata_tensor_data, for those who need it whole, keeps what it computes.
  *
- * The bits are the same either way: element i of an element-wise result depends on elements i only.
+ * The bits are the same either way: row i of such a result depends on rows i only.
  *
  * Computing the whole replaces the operands, hence a lock: readers of rows share it. */
 #include "tensor.h"
@@ -25,11 +26,12 @@ struct tensor_recipe {
 
 bool strata_tensor_can_defer(const strata_node *n)
 {
-    bool can = (n->op->flags & STRATA_OP_ELEMENTWISE) && n->op->eval && n->desc.rank > 0 && n->desc.dtype == STRATA_F32;
+    const bool repeats = n->op->flags & STRATA_OP_ELEMENTWISE; /* operands of one row do */
+    bool       can = (repeats || n->op->flags & STRATA_OP_ROWS) && n->op->eval && n->desc.rank > 0 && n->desc.dtype == STRATA_F32;
     for (int k = 0; k < STRATA_MAX_OPERANDS && can; k++) {
         const strata_tensor_desc *d = n->in[k] ? &n->in[k]->desc : NULL;
         can = !d || (n->in[k]->data && d->dtype == STRATA_F32 && d->rank == n->desc.rank &&
-                     (d->dim[0] == 1 || d->dim[0] == n->desc.dim[0]));
+                     ((repeats && d->dim[0] == 1) || d->dim[0] == n->desc.dim[0]));
     }
     return can;
 }
@@ -137,12 +139,26 @@ strata_status strata_tensor_compute(const strata_tensor *t, strata_error *err)
         if (status == STRATA_OK)
             status = compute_rows(t, 0, t->desc.dim[0], data, err);
         if (status == STRATA_OK) {
-            whole->data = data, whole->release = free, whole->user = block;
+            whole->data = data, whole->release = strata_tensor_free, whole->user = block;
             drop_operands(t->recipe);
         } else {
-            free(block);
+            strata_tensor_free(block);
         }
     }
     pthread_rwlock_unlock(&t->recipe->lock);
     return status;
+}
+
+size_t strata_tensor_memory(const strata_tensor *t, bool borrowed)
+{
+    if (!t)
+        return 0;
+    if (t->recipe)
+        pthread_rwlock_rdlock(&t->recipe->lock);
+    size_t bytes = t->data && (borrowed || t->release == strata_tensor_free) ? strata_bytes(&t->desc) : 0;
+    for (int k = 0; t->recipe && k < STRATA_MAX_OPERANDS; k++)
+        bytes += strata_tensor_memory(t->recipe->in[k], borrowed);
+    if (t->recipe)
+        pthread_rwlock_unlock(&t->recipe->lock);
+    return bytes;
 }

@@ -3,8 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, LARGE = 128 << 10 };
 
 static const struct {
     size_t      size;
@@ -88,15 +89,40 @@ strata_status strata_tensor_wrap(const strata_tensor_desc *desc, void *data, voi
     return STRATA_OK;
 }
 
+/* Before the data of a tensor, in a line of its own. */
+typedef struct block_head {
+    void  *start;
+    size_t mapped; /* bytes; 0: from calloc */
+} block_head;
+
+/* Large tensors are the weights of networks, let go one by one while others are being packed. A heap would keep their
+ * pages; mapped ones go back to the system. Pages that nobody touches stay unbacked either way. */
 strata_status strata_tensor_alloc(size_t bytes, void **block, void **data, strata_error *err)
 {
-    /* calloc, not posix_memalign and memset: pages of a large tensor that nobody touches stay unbacked. */
-    char *start = bytes < SIZE_MAX - ALIGNMENT ? calloc(1, bytes + ALIGNMENT) : NULL;
-    if (!start)
+    block_head head = { 0 };
+    if (bytes < SIZE_MAX / 2) {
+        size_t whole = bytes + 2 * ALIGNMENT;
+        head.mapped  = bytes >= LARGE ? whole : 0;
+        head.start   = head.mapped ? mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                                   : calloc(1, whole);
+    }
+    if (!head.start || head.start == MAP_FAILED)
         return strata_fail(err, STRATA_NOMEM, "no memory for a tensor of %zu bytes", bytes);
-    *block = start;
-    *data  = start + (ALIGNMENT - (uintptr_t)start % ALIGNMENT) % ALIGNMENT;
+    char *line = (char *)head.start + (ALIGNMENT - (uintptr_t)head.start % ALIGNMENT) % ALIGNMENT;
+    *block     = memcpy(line, &head, sizeof head);
+    *data      = line + ALIGNMENT;
     return STRATA_OK;
+}
+
+void strata_tensor_free(void *block)
+{
+    if (!block)
+        return;
+    block_head head = *(const block_head *)block;
+    if (head.mapped)
+        munmap(head.start, head.mapped);
+    else
+        free(head.start);
 }
 
 strata_status strata_tensor_create(const strata_tensor_desc *desc, strata_tensor **out, strata_error *err)
@@ -104,9 +130,9 @@ strata_status strata_tensor_create(const strata_tensor_desc *desc, strata_tensor
     void *block = NULL, *data = NULL;
     STRATA_TRY(check_desc(desc, err));
     STRATA_TRY(strata_tensor_alloc(strata_bytes(desc), &block, &data, err));
-    strata_status status = strata_tensor_wrap(desc, data, free, block, out, err);
+    strata_status status = strata_tensor_wrap(desc, data, strata_tensor_free, block, out, err);
     if (status != STRATA_OK)
-        free(block);
+        strata_tensor_free(block);
     return status;
 }
 

@@ -19,7 +19,11 @@ struct strata_tensor {
 };
 
 void strata_tensor_recipe_free(tensor_recipe *r);
-/* Zeros: *data, aligned, lies in *block, which the caller frees. */
+/* Bytes of memory that t keeps in use, those of operands of what is deferred included. Bytes that are not the tensor's own
+ * (a mapped file's) count only when `borrowed` ones are asked for, too. */
+size_t strata_tensor_memory(const strata_tensor *t, bool borrowed);
+/* Zeros: *data, aligned, lies in *block. */
 strata_status strata_tensor_alloc(size_t bytes, void **block, void **data, strata_error *err);
+void          strata_tensor_free(void *block);
 
 #endif

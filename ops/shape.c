@@ -289,6 +289,6 @@ const strata_op_def strata_op_concat = {
 
 const strata_op_def strata_op_pad = {
     .name = "pad", .doc = "x with zeros around it.",
-    .operands = { { "x" } }, .attrs = pad_attrs, .attr_size = sizeof(strata_pad_attrs),
+    .operands = { { "x" } }, .attrs = pad_attrs, .attr_size = sizeof(strata_pad_attrs), .flags = STRATA_OP_ROWS,
     .infer = infer_pad, .window = window_pad, .eval = eval_pad,
 };

@@ -8,7 +8,7 @@
  * Without weights nothing has numbers and everything stays: the dump then shows the expressions.
  *
  * Memory. Weights are the bulk of a model, and every step of the algebra is a copy of some. So large
- * element-wise results are not computed here but where they are read, row by row (strata_tensor_defer); an
+ * results that can be are not computed here but where they are read, row by row (strata_tensor_defer); an
  * operand that nobody else reads gives up its numbers as soon as they are used; and a change of shape
  * shares the bytes instead of copying them.
  *

@@ -8,11 +8,15 @@
  * the device's steps; those that another device reads or writes live through the whole part. An element-wise step may
  * write over its first operand when that dies there.
  */
+#include "../graph/tensor.h"
 #include "plan_memory.h"
 #include "program.h"
 
 #include <strata/ops.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,6 +156,11 @@ static strata_status prepare_steps(compiler *c, strata_error *err)
     if (!readers)
         return strata_fail(err, STRATA_NOMEM, "no memory to compile graph '%s'", p->graph->name);
     count_readers(c, readers);
+    size_t waiting = 0; /* memory of constants that are not packed yet */
+    for (int i = 0; i < c->nodes; i++)
+        if (strata_node_is_constant(node_at(c, i)))
+            waiting += strata_tensor_memory(node_at(c, i)->data, false);
+    p->packing_peak = waiting;
     for (int i = 0; i < p->step_count && status == STRATA_OK; i++)
         for (int k = 0; k < STRATA_MAX_OPERANDS && status == STRATA_OK; k++) {
             const strata_node *x = constant_operand(p->steps[i].node, k);
@@ -163,9 +172,17 @@ static strata_status prepare_steps(compiler *c, strata_error *err)
         status = prepare_step(p, s, err);
         if (status != STRATA_OK)
             strata_fail_in(err, status, "%s: %s", s->node->name, s->kernel->name);
+        size_t read = 0; /* of a mapped file */
+        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+            if (constant_operand(s->node, k))
+                read += strata_tensor_memory(s->node->in[k]->data, true) - strata_tensor_memory(s->node->in[k]->data, false);
+        if (p->weight_bytes + waiting + read > p->packing_peak)
+            p->packing_peak = p->weight_bytes + waiting + read;
         for (int k = 0; k < STRATA_MAX_OPERANDS && status == STRATA_OK; k++)
-            if (constant_operand(s->node, k) && (s->consumed >> k & 1) && --readers[s->node->in[k]->id] == 0)
+            if (constant_operand(s->node, k) && (s->consumed >> k & 1) && --readers[s->node->in[k]->id] == 0) {
+                waiting -= strata_tensor_memory(s->node->in[k]->data, false);
                 strata_node_set_data(s->node->in[k], NULL);
+            }
     }
     for (int i = 0; i < c->nodes && status == STRATA_OK; i++) {
         strata_node *n = node_at(c, i);
@@ -333,5 +350,8 @@ strata_status strata_compile_parts(strata_program *p, strata_error *err)
     }
     free(ints);
     free(c.live);
+#ifdef __GLIBC__
+    malloc_trim(0); /* what compiling has left free inside the heap */
+#endif
     return status;
 }

@@ -95,6 +95,13 @@ void strata_program_get_info(const strata_program *p, strata_program_info *out)
                                   .fallback_steps = p->fallback_count, .threads = p->threads };
     for (int i = 0; i < p->device_count; i++)
         out->arena_bytes += p->device[i].arena;
+    const strata_graph *g = p->graph;
+    for (int i = 0; i < g->inputs.count; i++)
+        out->tensor_bytes += strata_bytes(&g->inputs.at[i]->desc);
+    for (int i = 0; i < g->outputs.count; i++)
+        out->tensor_bytes += strata_bytes(&g->outputs.at[i].node->desc);
+    size_t running  = out->weight_bytes + out->arena_bytes + out->tensor_bytes;
+    out->peak_bytes = (running > p->packing_peak ? running : p->packing_peak) + strata_arena_bytes(&g->arena);
     snprintf(out->device, sizeof out->device, "%s:%d %s", p->device[0].info.backend, p->device[0].info.index,
              p->device[0].info.name);
 }

@@ -62,6 +62,7 @@ struct strata_program {
     program_transfer *transfers;
     int               transfer_count;
     size_t            weight_bytes;
+    size_t            packing_peak; /* most bytes of weights at once, packed and not yet packed, while compiling */
 
     /* fallback.c */
     strata_context   *ctx;

@@ -112,6 +112,38 @@ static void test_rows_and_whole(void **state)
         }
 }
 
+/* Zeros around the rows, and around all of them: the one by rows, the other not. */
+static void test_pads(void **state)
+{
+    (void)state;
+    uint64_t        random = 3;
+    strata_builder *b;
+    strata_graph   *g;
+    strata_tensor  *t;
+    assert_int_equal(strata_builder_create(ctx, "pads", &b, NULL), STRATA_OK);
+    strata_node *w = constant(b, "w", ROWS, COLUMNS, &random);
+    strata_node *around = nn_pad(b, w, &(strata_ints){ 4, { 0, 0, 1, 0 } }, &(strata_ints){ 4, { 0, 2, 0, 1 } });
+    strata_node *below = nn_pad(b, w, &(strata_ints){ 4, { 0 } }, &(strata_ints){ 4, { 1 } });
+    strata_emit_output(b, "around", around);
+    strata_emit_output(b, "below", below);
+    assert_int_equal(strata_builder_finish(b, &g, NULL), STRATA_OK);
+    assert_false(strata_tensor_can_defer(below));
+    assert_true(strata_tensor_can_defer(around));
+    assert_int_equal(strata_tensor_defer(around, &t, NULL), STRATA_OK);
+    strata_tensor *truth = evaluated(around);
+    const size_t   row = strata_bytes(&around->desc) / ROWS;
+    for (int64_t i = 0; i < ROWS; i++) {
+        float        scratch[4 * COLUMNS];
+        const float *rows;
+        assert_true(row <= sizeof scratch);
+        assert_int_equal(strata_tensor_rows(t, i, 1, scratch, &rows, NULL), STRATA_OK);
+        assert_memory_equal(rows, (const char *)strata_tensor_data(truth) + (size_t)i * row, row);
+    }
+    strata_tensor_unref(t);
+    strata_tensor_unref(truth);
+    strata_graph_destroy(g);
+}
+
 static void *read_all(void *arg)
 {
     const chain *c = arg;
@@ -189,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_and_whole),
+        cmocka_unit_test(test_pads),
         cmocka_unit_test(test_from_several_threads),
         cmocka_unit_test(test_what_cannot),
     };

@@ -135,11 +135,12 @@ static int print_json(const struct bench *b, const struct profile *profile)
     double              median = quantile(b, 0.5);
     strata_program_get_info(b->program, &info);
     json_t *result =
-        json_pack("{s:o, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}",
+        json_pack("{s:o, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}",
                   "model", talk_json_text(b->model.info.name), "device", info.device, "threads", info.threads,
                   "batch", (json_int_t)dim[0], "size", (json_int_t)dim[2], (json_int_t)dim[3], "runs",
                   b->runs, "ms_min", b->ms[0], "ms_median", median, "ms_p95", quantile(b, 0.95), "load_ms",
-                  b->load_ms, "compile_ms", b->compile_ms, "peak_rss_mb", peak_rss_mb(), "arena_mb",
+                  b->load_ms, "compile_ms", b->compile_ms, "peak_rss_mb", peak_rss_mb(), "plan_mb",
+                  (double)info.peak_bytes / 1e6, "arena_mb",
                   (double)info.arena_bytes / 1e6, "weights_mb", (double)info.weight_bytes / 1e6, "macs",
                   (json_int_t)b->macs, "gflops", median > 0 ? 2 * (double)b->macs / median / 1e6 : 0);
     if (result && b->o->per_node)
@@ -162,8 +163,9 @@ static int print_text(const struct bench *b, const struct profile *profile)
            b->ms[0], quantile(b, 0.95), b->runs, median > 0 ? (double)dim[0] * 1e3 / median : 0,
            median > 0 ? 2 * (double)b->macs / median / 1e6 : 0);
     printf("start      load %.1f ms, compile %.1f ms\n", b->load_ms, b->compile_ms);
-    printf("memory     activations %.1f MB, weights %.1f MB, process peak %.1f MB\n",
-           (double)info.arena_bytes / 1e6, (double)info.weight_bytes / 1e6, peak_rss_mb());
+    printf("memory     planned %.1f MB: weights %.1f, activations %.1f, inputs and outputs %.1f; process peak %.1f MB\n",
+           (double)info.peak_bytes / 1e6, (double)info.weight_bytes / 1e6, (double)info.arena_bytes / 1e6,
+           (double)info.tensor_bytes / 1e6, peak_rss_mb());
     return b->o->per_node ? profile_table(profile, stdout) : EXIT_DONE;
 }
 

@@ -30,6 +30,10 @@ static int dump_plan(const struct model *m, strata_graph *g, FILE *to)
         code = dump_graph(m->options, strata_program_graph(program), to);
     else if (strata_program_print(program, to, &err) != STRATA_OK)
         code = talk_failure(STAGE_RUN, &err, NULL);
+    strata_program_info info;
+    char                memory[192];
+    strata_program_get_info(program, &info);
+    talk_line("plan", "%d steps, %s", info.steps, model_memory(&info, memory, sizeof memory));
     strata_program_unref(program);
     return code;
 }

@@ -101,12 +101,10 @@ static void tell_inputs(const struct options *o, const struct inputs *in)
 static void tell_program(const strata_program *program, int batch)
 {
     strata_program_info info;
-    char                arena[32], weights[32];
+    char                memory[192];
     strata_program_get_info(program, &info);
     talk_line("device", "%s, %d threads", info.device, info.threads);
-    talk_line("plan", "batch %d, %d steps, peak %s of activations + %s of weights", batch, info.steps,
-              talk_bytes((double)info.arena_bytes, arena, sizeof arena),
-              talk_bytes((double)info.weight_bytes, weights, sizeof weights));
+    talk_line("plan", "batch %d, %d steps, %s", batch, info.steps, model_memory(&info, memory, sizeof memory));
     if (info.fallback_steps)
         talk_warning("%d steps run on the CPU for want of a kernel; --strict-device makes that an error",
                      info.fallback_steps);

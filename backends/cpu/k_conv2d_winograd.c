@@ -146,7 +146,6 @@ static bool accepts2(const strata_node *n)
 
 typedef struct packing {
     const winograd_plan *plan;
-    const float         *from;
     float               *packed;
 } packing;
 
@@ -160,28 +159,25 @@ static const double points4[6][3] = {
     { 0, 0, 1 },
 };
 
-/* A panel: weight[o][ci][3][3] to [point][ci][block]. */
-static void pack_panel(void *arg, int item, int slot)
+/* Rows weight[o][ci][3][3] to [group][panel][point][ci][block]. */
+static void pack_rows(void *arg, const float *rows, int64_t first, int64_t count)
 {
-    (void)slot;
     const packing *a = arg;
     const winograd_plan *p = a->plan;
     const cpu_conv *c = &p->conv;
     const double(*g)[3] = p->edge == 4 ? points2 : points4;
-    int group = item / p->panels, first = item % p->panels * p->block;
-    int columns = (int)cpu_min(p->block, c->og - first);
-    const float *from = a->from + ((int64_t)group * c->og + first) * c->k;
-    float *to = a->packed + (int64_t)item * p->points * c->cg * p->block;
     for (int ci = 0; ci < c->cg; ci++)
-        for (int o = 0; o < columns; o++) {
-            const float *w = from + (int64_t)o * c->k + (ptrdiff_t)ci * 9;
+        for (int64_t o = first; o < first + count; o++) {
+            int64_t panel = o / c->og * p->panels + o % c->og / p->block, column = o % c->og % p->block;
+            float *to = a->packed + (panel * p->points * c->cg + ci) * p->block + column;
+            const float *w = rows + (o - first) * c->k + (ptrdiff_t)ci * 9;
             double half[CPU_WINOGRAD_MOST][3]; /* G g */
             for (int i = 0; i < p->edge; i++)
                 for (int x = 0; x < 3; x++)
                     half[i][x] = g[i][0] * (double)w[x] + g[i][1] * (double)w[3 + x] + g[i][2] * (double)w[6 + x];
             for (int i = 0; i < p->edge; i++)
                 for (int j = 0; j < p->edge; j++)
-                    to[((int64_t)(i * p->edge + j) * c->cg + ci) * p->block + o] =
+                    to[(int64_t)(i * p->edge + j) * c->cg * p->block] =
                         (float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]);
         }
 }
@@ -191,12 +187,14 @@ static strata_status prepare(strata_step *s, int edge, strata_error *err)
     winograd_plan p = plan_winograd(s->node, edge, s->device->simd->block);
     int64_t floats = weight_floats(&p) + bias_floats(&p) + zero_floats(&p);
     STRATA_TRY(cpu_alloc_state(s, (size_t)floats * sizeof(float), err));
-    memset(s->state, 0, (size_t)floats * sizeof(float));
     float *packed = s->state, *packed_bias = packed + weight_floats(&p);
-    cpu_parallel(s, (int64_t)p.conv.groups * p.panels, pack_panel,
-                 &(packing){ &p, strata_tensor_data(s->node->in[CONV_WEIGHT]->data), packed });
+    bool spare = p.conv.og % p.block != 0; /* columns without a channel */
+    memset(spare ? packed : packed_bias, 0, (size_t)(spare ? floats : floats - weight_floats(&p)) * sizeof(float));
+    STRATA_TRY(cpu_each_rows(s, CONV_WEIGHT, p.block, pack_rows, &(packing){ &p, packed }, err));
 
     const strata_node *bias = s->node->in[CONV_BIAS];
+    if (bias != NULL)
+        STRATA_TRY(strata_tensor_compute(bias->data, err));
     const float *b = bias != NULL ? strata_tensor_data(bias->data) : NULL;
     for (int group = 0; b != NULL && group < p.conv.groups; group++, b += p.conv.og)
         memcpy(packed_bias + (int64_t)group * p.panels * p.block, b, (size_t)p.conv.og * sizeof(float));
@@ -330,9 +328,9 @@ static strata_status emit2(const strata_step *s, const strata_frame *f, strata_e
 }
 
 const strata_kernel_def cpu_kernel_conv2d_winograd4 = {
-    .name = "conv2d.winograd4", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .approximate = true,
+    .name = "conv2d.winograd4", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .by_rows = true, .approximate = true,
     .accepts = accepts4, .prepare = prepare4, .release = cpu_release_state, .emit = emit4 };
 
 const strata_kernel_def cpu_kernel_conv2d_winograd2 = {
-    .name = "conv2d.winograd2", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .approximate = true,
+    .name = "conv2d.winograd2", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .by_rows = true, .approximate = true,
     .accepts = accepts2, .prepare = prepare2, .release = cpu_release_state, .emit = emit2 };

@@ -1,27 +1,21 @@
 /* pack.c: memory for packed weights, and the walk over the weights that are packed.
  *
  * Packing reads and writes every weight of a network once, which is most of the time from a checkpoint to the
- * first result. So all threads share in it, layer by layer; weights that are still to be computed (folded
- * batch norms) come in rows that stay in the cache; and packed weights lie in huge pages where the system has
- * them, since taking a page at a time from the system costs as much as packing what goes in. */
+ * first result. So all threads share in it, layer by layer, and weights that are still to be computed (folded
+ * batch norms) come in rows that stay in the cache. */
 #include "cpu.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
-enum { STATE_ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+enum { STATE_ALIGNMENT = 64 };
 
 strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
 {
-    s->state = cpu_alloc(bytes >= HUGE_PAGE ? HUGE_PAGE : STATE_ALIGNMENT, bytes);
+    s->state = cpu_alloc(STATE_ALIGNMENT, bytes);
     if (s->state == NULL)
         return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name,
                            bytes);
-#ifdef MADV_HUGEPAGE
-    if (bytes >= HUGE_PAGE) /* whole pages only: what is left over does not take one */
-        (void)madvise(s->state, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-#endif
     s->state_bytes = bytes;
     return STRATA_OK;
 }

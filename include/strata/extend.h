@@ -101,6 +101,7 @@ enum strata_op_flags {
     STRATA_OP_COMMUTES    = 1 << 2, /* operands 0 and 1 may be swapped */
     STRATA_OP_SOURCE      = 1 << 3, /* no operands: input, param, const */
     STRATA_OP_VARIADIC    = 1 << 4, /* takes any number (1..STRATA_MAX_OPERANDS) of operand 0's kind */
+    STRATA_OP_ROWS        = 1 << 5, /* not element-wise, but row i of dim 0 needs only rows i of operands of as many rows */
 };
 
 /* How a window op maps positions of its result to positions of operand 0. */
@@ -131,7 +132,7 @@ struct strata_op_def {
     uint64_t (*macs)(const strata_node *n);                           /* NULL: zero */
     void     (*window)(const strata_node *n, strata_window *w);       /* NULL: one element, stride 1 */
     /* The definition in numbers, naive, accumulating in double. Views are row-major f32. NULL for sources. Element-wise
-     * ops are asked for parts of a constant too: shapes are those of the views. */
+     * ops and those of rows are asked for some rows of a constant too: shapes are those of the views. */
     strata_status (*eval)(const strata_node *n, const strata_view *in, strata_view *out);
 };
 
@@ -204,8 +205,8 @@ STRATA_API void strata_emit_output(strata_builder *b, const char *name, strata_n
 
 /* ---- Constants that are computed where they are read -------------------------------------------- */
 
-/* Whether the value of n can be computed by rows, parts of dim 0: n is element-wise, and all its operands are constants
- * with data, of its rank. */
+/* Whether the value of n can be computed by rows, parts of dim 0: n is element-wise or of rows, and all its operands are
+ * constants with data, of its rank and rows. */
 STRATA_API bool strata_tensor_can_defer(const strata_node *n);
 /* A tensor whose data is n->op of the data of n's operands, computed when it is read. It keeps the operands' data, but
  * not the graph. */

@@ -380,6 +380,9 @@ STRATA_API strata_status strata_program_print(const strata_program *p, FILE *to,
 typedef struct strata_program_info {
     size_t arena_bytes;   /* activations and workspace of one session */
     size_t weight_bytes;  /* constants and packed weights, shared by all sessions */
+    size_t tensor_bytes;  /* inputs and outputs of one run: the caller's */
+    size_t peak_bytes;    /* the most that is in use at once, graph included, by compiling and by one session with its
+                             tensors; of the devices' memory too */
     int    parts, steps, fallback_steps, threads;
     char   device[160];
 } strata_program_info;

@@ -32,5 +32,6 @@ for file in "$source"/backends/cpu/*.c "$source"/ops/*.c "$source"/graph/*.c "$s
 done | xargs -n 1 -P 2 sh ./compile
 "$ar" rc core.a ./*.o
 # shellcheck disable=SC2086 # $flags is a list of words
-"$gcc" $flags -O1 -pthread -I"$source/tests/cross" "$source/tests/test_kernels.c" core.a -static -lm -Wl,--no-warnings -o test_kernels
+"$gcc" $flags -O1 -pthread -I"$source/tests/cross" "$source/tests/test_kernels.c" "$source/tools/op_cases.c" core.a \
+    -static -lm -Wl,--no-warnings -o test_kernels
 timeout 250 "$emulator" ./test_kernels brief

@@ -7,9 +7,6 @@
  * exp: x = n ln 2 + r with n an integer and |r| <= ln(2)/2; e^r by the polynomial of degree 5 that is 1 at 0 and has
  * the least relative error (9e-8; 2.3e-7 in float for |x| < 20), summed in pairs (Estrin), for it is the latency
  * of the chain that takes the time; 2^n by writing n into the exponent bits.
- *
- * 1/x: the processor's estimate r of 12 bits and the next two terms of its series, r (1 + e + e^2) with e = 1 - x r:
- * half the time of a division, as exact. Only with fused multiply-add, which keeps e exact.
  */
 #ifndef STRATA_CPU_SIMD_VEC_H
 #define STRATA_CPU_SIMD_VEC_H
@@ -203,25 +200,9 @@ INLINE vec exp_vec(vec x)
     return p * (vec)exponent;
 }
 
-/* 1/x for x in 1..2^127; zero from 2^126 on. */
-INLINE vec reciprocal_vec(vec x)
-{
-#if defined(__AVX512F__)
-    vec r = (vec)_mm512_rcp14_ps((__m512)x);
-#elif defined(__AVX2__) && defined(__FMA__)
-    vec r = (vec)_mm256_rcp_ps((__m256)x);
-#else
-    return 1.0f / x;
-#endif
-#if defined(__AVX2__) && defined(__FMA__)
-    vec e = 1.0f - x * r;
-    return r + r * (e + e * e);
-#endif
-}
-
 INLINE vec sigmoid_vec(vec x)
 {
-    return reciprocal_vec(1.0f + exp_vec(-x));
+    return 1.0f / (1.0f + exp_vec(-x)); /* an estimate and Newton's steps have a longer chain, and are slower */
 }
 
 /* `act` is a constant in every use: see FOR_ACT. Not-a-number stays so. */

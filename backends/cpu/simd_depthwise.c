@@ -7,28 +7,25 @@
  * taps, 13 loads feed 21 multiply-adds, for seven 20 feed 49, so that arithmetic is what takes the time. Seven
  * divides the widths that networks have (7, 14, 28, 56, 112), and seven sums hide the latency of the additions.
  *
- * Tiles that hang over an edge of the map or of the row take zeros for the pixels outside and store only what is
- * in the row; tap rows outside the map have been left out by the caller. A sum takes its taps in the same order
- * wherever it lies in a tile.
+ * Pixels outside the map are left out: in the tiles at the edges of networks' maps, which small maps consist of, it is
+ * known beforehand which these are. Other tiles that hang over an edge of the map or of the row look, and store only
+ * what is in the row. Tap rows outside the map have been left out by the caller. A sum takes its taps in the same
+ * order wherever it lies in a tile.
  */
 #include "simd_vec.h"
 
-enum { TILE = 7 };
+enum { TILE = 7, LOOK = -1 };
 
-/* The zeros that pixels outside the map are. */
-INLINE const float *pixel_at(const cpu_group_row *d, const float *row, int column)
-{
-    static const float zeros[LANES];
-    return column >= 0 && column < d->width ? row + column * d->x_pixel : zeros;
-}
-
-/* edge, kw and stride are constants in every use, `some` is LANES or fewer channels. */
-INLINE void sum_tile(const cpu_group_row *d, int channel, int some, int pixel, bool edge, int kw, int stride)
+/* kw, stride, left and right are constants in every use, `some` is LANES or fewer channels. left and right: how many
+ * columns under the tile lie outside the map, or LOOK. */
+INLINE void sum_tile(const cpu_group_row *d, int channel, int some, int pixel, int kw, int stride, int left,
+                     int right)
 {
     vec s[TILE];
     for (int p = 0; p < TILE; p++)
         s[p] = load(d->bias + channel);
 
+    const int columns = (TILE - 1) * stride + kw;
     int first = pixel * stride - d->left; /* column of the first tap of the first result */
     const float *w = d->weight + channel, *row = d->x + channel;
     for (int ty = 0; ty < d->tap_rows; ty++, row += d->x_row, w += kw * 2 * LANES) {
@@ -36,8 +33,10 @@ INLINE void sum_tile(const cpu_group_row *d, int channel, int some, int pixel, b
         for (int tx = 0; tx < kw; tx++)
             tap[tx] = load(w + tx * 2 * LANES);
 #pragma GCC unroll 19
-        for (int j = 0; j < (TILE - 1) * stride + kw; j++) {
-            vec x = load_upto(edge ? pixel_at(d, row, first + j) : row + (first + j) * d->x_pixel, some);
+        for (int j = 0; j < columns; j++) {
+            if (left == LOOK ? (unsigned)(first + j) >= (unsigned)d->width : j < left || j >= columns - right)
+                continue;
+            vec x = load_upto(row + (first + j) * d->x_pixel, some);
 #pragma GCC unroll 7
             for (int p = 0; p < TILE; p++)
                 if (j >= p * stride && j < p * stride + kw)
@@ -47,7 +46,7 @@ INLINE void sum_tile(const cpu_group_row *d, int channel, int some, int pixel, b
 
     vec low = act_low(d->act), high = act_high(d->act);
     float *y = d->y + pixel * d->y_pixel + channel;
-    for (int p = 0; p < TILE && (!edge || pixel + p < d->pixels); p++)
+    for (int p = 0; p < TILE && (left != LOOK || pixel + p < d->pixels); p++)
         store_upto(y + p * d->y_pixel, min2(high, max2(low, s[p])), some);
 }
 
@@ -61,17 +60,35 @@ INLINE void fetch_ahead(const cpu_group_row *d, int pixel, int stride)
             __builtin_prefetch(row + column * d->x_pixel, 0, 3);
 }
 
-INLINE void sum_row(const cpu_group_row *d, int channel, int some, int kw, int stride)
+/* With padding of kw / 2, as networks have it, the first tile of a row has so many columns outside, and the last of a
+ * width that is a multiple of the stride as many, or one less for each result that the stride skips. `whole`: some is
+ * LANES. */
+INLINE void sum_row(const cpu_group_row *d, int channel, int some, bool whole, int kw, int stride)
 {
+    const int columns = (TILE - 1) * stride + kw, left = kw / 2, right = kw / 2 - stride + 1;
     for (int pixel = 0; pixel < d->pixels; pixel += TILE) {
-        int first = pixel * stride - d->left, last = first + (TILE - 1) * stride + kw - 1;
+        int first = pixel * stride - d->left, beyond = first + columns - d->width;
+        bool full = pixel + TILE <= d->pixels;
         if (channel == 0)
             fetch_ahead(d, pixel, stride);
-        if (first < 0 || last >= d->width || pixel + TILE > d->pixels)
-            sum_tile(d, channel, some, pixel, true, kw, stride);
+        if (full && first >= 0 && beyond <= 0)
+            sum_tile(d, channel, some, pixel, kw, stride, 0, 0);
+        else if (whole && full && first == -left && beyond <= 0)
+            sum_tile(d, channel, some, pixel, kw, stride, left, 0);
+        else if (whole && full && first >= 0 && beyond == right)
+            sum_tile(d, channel, some, pixel, kw, stride, 0, right);
+        else if (whole && full && first == -left && beyond == right)
+            sum_tile(d, channel, some, pixel, kw, stride, left, right);
         else
-            sum_tile(d, channel, some, pixel, false, kw, stride);
+            sum_tile(d, channel, some, pixel, kw, stride, LOOK, LOOK);
     }
+}
+
+/* A pixel of a row of the map, zeros outside. */
+INLINE const float *pixel_at(const cpu_group_row *d, const float *row, int column)
+{
+    static const float zeros[LANES];
+    return column >= 0 && column < d->width ? row + column * d->x_pixel : zeros;
 }
 
 /* Any width, stride and dilation, a result at a time. */
@@ -88,15 +105,15 @@ INLINE void sum_any(const cpu_group_row *d, int channel, int some)
 }
 
 /* The widths and strides of networks have loops of their own. */
-INLINE void sum_channels(const cpu_group_row *d, int channel, int some)
+INLINE void sum_channels(const cpu_group_row *d, int channel, int some, bool whole)
 {
     int shape = d->dilation == 1 && d->stride <= 2 ? 10 * d->kw + d->stride : 0;
     switch (shape) {
-    case 31: sum_row(d, channel, some, 3, 1); break;
-    case 32: sum_row(d, channel, some, 3, 2); break;
-    case 51: sum_row(d, channel, some, 5, 1); break;
-    case 52: sum_row(d, channel, some, 5, 2); break;
-    case 71: sum_row(d, channel, some, 7, 1); break;
+    case 31: sum_row(d, channel, some, whole, 3, 1); break;
+    case 32: sum_row(d, channel, some, whole, 3, 2); break;
+    case 51: sum_row(d, channel, some, whole, 5, 1); break;
+    case 52: sum_row(d, channel, some, whole, 5, 2); break;
+    case 71: sum_row(d, channel, some, whole, 7, 1); break;
     default: sum_any(d, channel, some); break;
     }
 }
@@ -104,12 +121,12 @@ INLINE void sum_channels(const cpu_group_row *d, int channel, int some)
 /* Both a register's worth and less: not inlined, so that each has its loops once. */
 static void sum_whole(const cpu_group_row *d, int channel)
 {
-    sum_channels(d, channel, LANES);
+    sum_channels(d, channel, LANES, true);
 }
 
 static void sum_some(const cpu_group_row *d, int channel, int some)
 {
-    sum_channels(d, channel, some);
+    sum_channels(d, channel, some, false);
 }
 
 void SIMD(depthwise_row)(const cpu_group_row *d)

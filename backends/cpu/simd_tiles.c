@@ -12,7 +12,8 @@
 enum {
     UNROLL = 2,        /* channels at a time, while a line of the weights ahead is fetched. With 4, gcc spills
                           and a tenth of the speed is lost */
-    TILES_AHEAD = 4    /* so that the first tiles together fetch all of it, spread over their time */
+    TILES_AHEAD = 4    /* the first tiles together fetch all of it, most of it twice: a processor may drop a
+                          prefetch when it is busy */
 };
 
 /* How many columns of the panel are valid: all; some of the right half; none of it. */

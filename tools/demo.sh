@@ -3,7 +3,7 @@
 # The weights are noise (nothing is downloaded): the numbers mean nothing, everything else is as with real ones.
 set -eu
 cd "$(dirname "$0")/.."
-tools/setup.sh
+tools/setup.sh build
 
 if [ ! -f build/build.ninja ]; then
     meson setup build --buildtype=release >build-setup.log 2>&1 || { cat build-setup.log >&2; exit 1; }

@@ -1,9 +1,15 @@
 #!/bin/sh
-# Installs what Strata needs and is not there yet: the packages of packages.txt. For Debian and its kin; elsewhere it
-# says what to install. Does nothing when nothing is missing, so it may run any number of times.
+# usage: setup.sh [build]
+# Installs what Strata needs and is not there yet: the packages of packages.txt; with "build" those that building and
+# running take, without those of the tests. For Debian and its kin; elsewhere it says what to install. Does nothing when
+# nothing is missing, so it may run any number of times.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-packages=$(sed 's/#.*//' "$here/packages.txt")
+case ${1:-all} in
+all) packages=$(sed 's/#.*//' "$here/packages.txt") ;;
+build) packages=$(sed -e '/^# to test/,$d' -e 's/#.*//' "$here/packages.txt") ;;
+*) echo "setup: '$1' is no set of packages: build, or nothing for all" >&2; exit 2 ;;
+esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     if command -v meson >/dev/null 2>&1 && command -v ninja >/dev/null 2>&1; then

@@ -45,18 +45,18 @@ if command -v npm >/dev/null 2>&1 && [ ! -d build-npm/node_modules/onnxruntime-n
 fi
 
 echo "== release: everything"
-run_suite build-test "-Dbuildtype=release -Dwerror=true" all
+run_suite build-test "-Dtests=enabled -Dbuildtype=release -Dwerror=true" all
 
 echo "== address and undefined-behaviour sanitizers: all but the long tests, and those of drivers"
 # Leaks are errors; an allocation that is too large fails as it does without the sanitizer, for tests ask for such.
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-run_suite build-asan "-Dbuildtype=debugoptimized -Dvulkan=disabled -Db_sanitize=address,undefined -Db_lundef=false" all \
+run_suite build-asan "-Dtests=enabled -Dbuildtype=debugoptimized -Dvulkan=disabled -Db_sanitize=address,undefined -Db_lundef=false" all \
     --no-suite long --timeout-multiplier 4
 
 echo "== thread sanitizer: the tests with threads"
 export TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1
-run_suite build-tsan "-Dbuildtype=debugoptimized -Dvulkan=disabled -Db_sanitize=thread -Db_lundef=false" tests-with-threads \
+run_suite build-tsan "-Dtests=enabled -Dbuildtype=debugoptimized -Dvulkan=disabled -Db_sanitize=thread -Db_lundef=false" tests-with-threads \
     --suite threads --timeout-multiplier 4
 
 echo "$passed passed, $failed failed"

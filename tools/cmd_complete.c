@@ -34,6 +34,16 @@ static void complete_pass(void *user, const char *name, const char *doc)
     candidate(name, doc, ((struct wanted *)user)->prefix);
 }
 
+/* Whether `word` stands among the words of `list`. */
+static bool is_one_of(const char *word, const char *list)
+{
+    const size_t length = strlen(word);
+    for (; *list; list += strcspn(list, " "), list += strspn(list, " "))
+        if (strcspn(list, " ") == length && strncmp(list, word, length) == 0)
+            return true;
+    return false;
+}
+
 static void complete_value(strata_context *ctx, const char *option, const char *choices, struct wanted *w)
 {
     while (*choices) {
@@ -43,16 +53,19 @@ static void complete_value(strata_context *ctx, const char *option, const char *
         candidate(word, NULL, w->prefix);
         choices += n + (choices[n] == '|');
     }
-    if (strcmp(option, "--device") == 0)
+    if (is_one_of(option, "--device --ref --test"))
         strata_list_devices(ctx, complete_device, w);
+    if (strcmp(option, "--device") == 0)
+        candidate("auto", "a real GPU if there is one, else the CPU", w->prefix);
+    if (strcmp(option, "--ref") == 0 || strcmp(option, "--test") == 0)
+        candidate("definition", "the definitions of the ops", w->prefix);
     if (strcmp(option, "--after") == 0)
         candidate("all", "each pass that changed the graph", w->prefix);
     if (strcmp(option, "--diff") == 0) {
         candidate("built", "the graph as built", w->prefix);
         strata_list_models(ctx, NULL, false, complete_model, w);
     }
-    if (strcmp(option, "--diff") == 0 || strcmp(option, "--after") == 0 || strcmp(option, "--no-pass") == 0 ||
-        strcmp(option, "--pipeline") == 0)
+    if (is_one_of(option, "--diff --after --no-pass --pipeline --ref-pipeline --test-pipeline"))
         strata_list_passes(ctx, complete_pass, w);
 }
 

@@ -52,6 +52,12 @@ expect 0 complete extract --dtype ''
 check "choices" [ "$(cut -f 1 out | tr '\n' ' ')" = "f32 f16 " ]
 expect 0 complete bench resnet18 --device ''
 says out cpu
+expect 0 complete bench resnet18 --device a
+check "auto" [ "$(cut -f 1 out)" = auto ]
+expect 0 complete compare resnet18 --test d
+check "definition" [ "$(cut -f 1 out)" = definition ]
+expect 0 complete compare resnet18 --test-pipeline fold
+says out fold_bn
 expect 0 complete dump --after fold
 says out fold_bn
 expect 0 complete extract resnet18 ''

@@ -55,8 +55,8 @@ static void run(strata_graph *g, const char *where, strata_tensor **out, int *co
     assert_in_range(*count, 1, MAX_OUTPUTS);
     OK(strata_tensor_create(strata_graph_input(g, 0).desc, &in, &err));
     strata_random_input(1, strata_tensor_data(in), (size_t)strata_count(strata_tensor_get_desc(in)));
-    OK(strata_program_create(g, &(strata_program_options){ .device = where, .strict_device = true }, &program,
-                             &err));
+    const strata_program_options how = { .device = where, .strict_device = true, .exact = true };
+    OK(strata_program_create(g, &how, &program, &err));
     OK(strata_session_create(program, &session, &err));
     OK(strata_session_alloc_outputs(session, out, &err));
     OK(strata_session_run(session, &in, out, &err));

@@ -194,5 +194,5 @@ int main(int argc, char **argv)
     printf("%d accepted, %d of them wrong; %d refused\n", accepted, wrong, refused);
     if (accepted + refused == 0)
         return SKIPPED;
-    return wrong > 0 || accepted < 250;
+    return wrong > 0 || accepted < 230; /* 238 of ONNX 1.12 */
 }

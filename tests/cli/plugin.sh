@@ -47,6 +47,8 @@ blur="--plugin $good/blur_pool.so"
     expect 0 extract blur.graph "$scene" $noise $blur --at blur1,blur2 --pipeline "" --device trace \
         --plugin "$good/trace.so" -o definition.npz
     says err "trace has no kernel for 2 nodes"
+    expect 0 compare blur.graph $noise $blur --test definition
+    says out "blur_pool"
     expect 0 bench blur.graph $noise $blur --runs 2 --json
 }
 python '
@@ -69,6 +71,8 @@ if [ -n "$device" ] && [ -e "$BUILD/libstrata-glsl.so" ]; then
         check "validation is silent" sh -c '! grep -i -e validation -e VUID out err'
         expect 0 extract blur.graph "$scene" $noise $blur --at blur1,blur2 --device "$device" --strict-device -o shader.npz
         check "validation is silent" sh -c '! grep -i -e validation -e VUID out err'
+        expect 0 compare blur.graph $noise $blur --ref cpu --test "$device"
+        says out "blur_pool.window"
         expect 0 dump blur.graph $blur $noise --plan --device "$device"
         says out "vulkan blur_pool.window"
     }

@@ -55,7 +55,9 @@ fi
 # open PAGE SEEN: what report_check.js saw in it.
 open() {
     { cat "$1"; echo "<script>"; cat "$here/report_check.js"; echo "</script>"; } >checked.html
-    timeout 120 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$work/browser" --virtual-time-budget=5000 \
+    timeout 120 "$browser" --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
+        --disable-background-networking --disable-component-update --disable-sync --user-data-dir="$work/browser" \
+        --virtual-time-budget=5000 \
         --window-size=1400,1000 --dump-dom "file://$work/checked.html" >dom.html 2>browser.log || {
         fail "the browser: $(tail -n 5 browser.log)"
     }

@@ -15,7 +15,7 @@ enum {
     VK_MAX_BINDINGS = 9, /* storage buffers of a shader: eight operands and the result */
     VK_MAX_PUSH = 128,   /* bytes of push constants: what every driver has */
     VK_WORKGROUP = 256,  /* invocations of a workgroup, at most */
-    VK_STAGING_SLOTS = 4,
+    VK_STAGING_SLOTS = 16,
 };
 
 typedef struct vk_block vk_block;

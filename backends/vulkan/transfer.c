@@ -3,14 +3,15 @@
  * Where the device's memory is mapped that is a copy. Elsewhere bytes pass through a ring of staging slots,
  * each with a command buffer of its own. Writes do not wait: a slot is used again once the timeline has
  * passed its copy, and work that is submitted later finds the bytes in place, for the queue keeps the order
- * and the recorded work begins with a barrier behind transfers. Reads keep two copies under way and wait for
- * each.
+ * and the recorded work begins with a barrier behind transfers. One thread fills slots more slowly than the bus
+ * empties them, so for large writes several do, each with slots of its own. Reads keep two copies under way and
+ * wait for each.
  */
 #include "device.h"
 
 #include <string.h>
 
-static const VkDeviceSize SLOT = 4 << 20;
+static const size_t SLOT = 2 << 20;
 
 static strata_status prepare_ring(strata_device *dev, strata_error *err)
 {
@@ -26,18 +27,22 @@ static strata_status prepare_ring(strata_device *dev, strata_error *err)
     return STRATA_OK;
 }
 
-/* The next slot of the ring, once it is free; whatever became of its commands the last time. */
+/* The next slot of the ring, once its last copy has ended. */
 static strata_status claim(strata_device *dev, vk_staging_slot **out, strata_error *err)
 {
     STRATA_TRY(prepare_ring(dev, err));
-    vk_staging_slot *s = &dev->staging[dev->next_slot];
+    *out = &dev->staging[dev->next_slot];
     dev->next_slot = (dev->next_slot + 1) % VK_STAGING_SLOTS;
-    STRATA_TRY(vk_wait(dev, s->busy_until, err));
+    return vk_wait(dev, (*out)->busy_until, err);
+}
+
+/* Its commands, whatever became of them the last time. */
+static strata_status begin(strata_device *dev, vk_staging_slot *s, strata_error *err)
+{
     VkResult r = dev->fn.ResetCommandBuffer(s->commands, 0);
     if (r != VK_SUCCESS)
         return vk_fail(err, r, "vulkan: a command buffer cannot be reset");
-    *out = s;
-    return STRATA_OK;
+    return vk_begin_commands(dev, s->commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, err);
 }
 
 static void barrier(strata_device *dev, VkCommandBuffer commands, VkPipelineStageFlags from,
@@ -53,7 +58,7 @@ static void barrier(strata_device *dev, VkCommandBuffer commands, VkPipelineStag
 static strata_status copy(strata_device *dev, vk_staging_slot *s, const vk_slice *device, VkDeviceSize at,
                           VkDeviceSize n, bool to_device, strata_error *err)
 {
-    STRATA_TRY(vk_begin_commands(dev, s->commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, err));
+    STRATA_TRY(begin(dev, s, err));
     const VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                                transfer = VK_PIPELINE_STAGE_TRANSFER_BIT;
     VkBufferCopy region = { .srcOffset = to_device ? s->slice.offset : device->offset + at,
@@ -70,18 +75,79 @@ static strata_status copy(strata_device *dev, vk_staging_slot *s, const vk_slice
     return vk_submit(dev, &s->commands, 1, &s->busy_until, err);
 }
 
+enum { WRITERS = VK_STAGING_SLOTS / 2 }; /* two slots each: one is filled while the other is emptied */
+
+typedef struct writing {
+    strata_device  *dev;
+    const vk_slice *to;
+    VkDeviceSize    at;
+    const char     *src;
+    size_t          n;
+    int             first; /* of the two slots */
+    atomic_size_t   next; /* chunk */
+    pthread_mutex_t lock; /* over the command buffers, which share a pool; and what follows */
+    strata_status   status;
+    strata_error   *err; /* of the first failure */
+} writing;
+
+typedef struct writer {
+    writing  *all;
+    int       index;
+    pthread_t thread;
+} writer;
+
+static strata_status write_chunk(writing *w, vk_staging_slot *s, size_t from, strata_error *err)
+{
+    const size_t size = w->n - from < SLOT ? w->n - from : SLOT;
+    STRATA_TRY(vk_wait(w->dev, s->busy_until, err));
+    memcpy(s->slice.host, w->src + from, size);
+    pthread_mutex_lock(&w->lock);
+    strata_status status = copy(w->dev, s, w->to, w->at + from, size, true, err);
+    pthread_mutex_unlock(&w->lock);
+    return status;
+}
+
+static void *write_chunks(void *arg)
+{
+    writer       *me = arg;
+    writing      *w = me->all;
+    strata_error  err = { 0 };
+    strata_status status = STRATA_OK;
+    size_t        from;
+    for (int turn = 0; status == STRATA_OK && (from = atomic_fetch_add(&w->next, 1) * SLOT) < w->n; turn++)
+        status = write_chunk(w, &w->dev->staging[2 * me->index + (w->first + turn) % 2], from, &err);
+    if (status != STRATA_OK) {
+        atomic_store(&w->next, w->n / SLOT + 1); /* the others may stop */
+        pthread_mutex_lock(&w->lock);
+        if (w->status == STRATA_OK && w->err)
+            *w->err = err;
+        w->status = status;
+        pthread_mutex_unlock(&w->lock);
+    }
+    return NULL;
+}
+
 static strata_status write_staged(strata_device *dev, const vk_slice *to, VkDeviceSize at, const char *src,
                                   size_t n, strata_error *err)
 {
-    for (size_t done = 0; done < n;) {
-        size_t           chunk = n - done < SLOT ? n - done : SLOT;
-        vk_staging_slot *s;
-        STRATA_TRY(claim(dev, &s, err));
-        memcpy(s->slice.host, src + done, chunk);
-        STRATA_TRY(copy(dev, s, to, at + done, chunk, true, err));
-        done += chunk;
-    }
-    return STRATA_OK;
+    writing      w = { .dev = dev, .to = to, .at = at, .src = src, .n = n, .first = dev->next_slot, .err = err };
+    writer       all[WRITERS];
+    const size_t chunks = (n + SLOT - 1) / SLOT;
+    int          wanted = WRITERS < dev->threads ? WRITERS : dev->threads, helpers = 0;
+    STRATA_TRY(prepare_ring(dev, err));
+    dev->next_slot = (dev->next_slot + 1) % VK_STAGING_SLOTS;
+    atomic_init(&w.next, 0);
+    pthread_mutex_init(&w.lock, NULL);
+    for (int i = 0; i < WRITERS; i++)
+        all[i] = (writer){ .all = &w, .index = i };
+    while (helpers + 1 < wanted && 2 * ((size_t)helpers + 2) <= chunks &&
+           pthread_create(&all[helpers + 1].thread, NULL, write_chunks, &all[helpers + 1]) == 0)
+        helpers++;
+    write_chunks(&all[0]);
+    while (helpers > 0)
+        pthread_join(all[helpers--].thread, NULL);
+    pthread_mutex_destroy(&w.lock);
+    return w.status;
 }
 
 static strata_status read_staged(strata_device *dev, const vk_slice *from, VkDeviceSize at, char *dst,
@@ -150,7 +216,7 @@ strata_status vk_fill(strata_device *dev, const vk_slice *to, uint32_t word, str
     pthread_mutex_lock(&dev->staging_lock);
     strata_status status = claim(dev, &s, err);
     if (status == STRATA_OK)
-        status = vk_begin_commands(dev, s->commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, err);
+        status = begin(dev, s, err);
     if (status == STRATA_OK) {
         dev->fn.CmdFillBuffer(s->commands, to->buffer, to->offset, to->size, word);
         status = vk_end_commands(dev, s->commands, err);

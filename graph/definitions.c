@@ -97,7 +97,7 @@ strata_status strata_check_backend_def(const strata_backend_def *def, strata_err
 {
     if (!def || !def->name)
         return incomplete("backend", NULL, "cannot be registered", err);
-    if (!def->kernels || !def->count || !def->describe || !def->open || !def->close || !def->alloc || !def->free ||
+    if (!def->kernels || !def->count || !def->describe || !def->open || !def->close || !def->stores || !def->alloc || !def->free ||
         !def->map || !def->write || !def->read || !def->record || !def->run || !def->discard)
         return incomplete("backend", def->name, "lacks a member; every one is mandatory", err);
     for (int i = 0; def->kernels[i]; i++)

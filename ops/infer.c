@@ -20,15 +20,23 @@ strata_status strata_infer_operands(const strata_node *n, strata_tensor_desc *ou
 {
     char a[32], b[32];
     int  ruling = -1; /* the first operand whose layout means something */
+    int  typed = -1;  /* one that is no constant: these are f32 whatever the others are */
 
     for (int i = 0; i < STRATA_MAX_OPERANDS; i++) {
         if (!n->in[i])
             continue;
         const strata_tensor_desc *x = &n->in[i]->desc;
         strata_operand_name(n, i, a, sizeof a);
-        if (x->dtype != STRATA_F32)
+        if (x->dtype != STRATA_F32 && (x->dtype != STRATA_F16 || strata_node_is_source(n->in[i])))
             return strata_fail(err, STRATA_SHAPE, "%s is %s, but values of a graph are f32", a,
                                strata_dtype_name(x->dtype));
+        if (!strata_node_is_constant(n->in[i])) {
+            if (typed >= 0 && x->dtype != n->in[typed]->desc.dtype)
+                return strata_fail(err, STRATA_SHAPE, "types differ: %s is %s, but %s is %s",
+                                   strata_operand_name(n, typed, b, sizeof b),
+                                   strata_dtype_name(n->in[typed]->desc.dtype), a, strata_dtype_name(x->dtype));
+            typed = i;
+        }
         if (!has_layout(n, i))
             continue;
         if (ruling < 0)
@@ -41,6 +49,8 @@ strata_status strata_infer_operands(const strata_node *n, strata_tensor_desc *ou
     }
     if (ruling >= 0)
         out->layout = n->in[ruling]->desc.layout;
+    if (typed >= 0)
+        out->dtype = n->in[typed]->desc.dtype;
     return STRATA_OK;
 }
 

@@ -151,7 +151,8 @@ static strata_status open_device(strata_program *p, const strata_device_info *in
     return STRATA_OK;
 }
 
-strata_status strata_open_devices(strata_program *p, const char *selector, int threads, strata_error *err)
+strata_status strata_open_devices(strata_program *p, const char *selector, int threads, strata_dtype precision,
+                                  strata_error *err)
 {
     strata_device_info chosen, cpu;
     if (threads < 0 || threads > MAX_THREADS)
@@ -159,6 +160,11 @@ strata_status strata_open_devices(strata_program *p, const char *selector, int t
     p->threads = threads ? threads : allowed_processors();
     STRATA_TRY(select_device(p->graph->ctx, selector ? selector : "cpu", &chosen, err));
     STRATA_TRY(open_device(p, &chosen, err));
+    program_device *first = &p->device[0];
+    if (precision != STRATA_F32 && !first->backend->stores(first->device, precision))
+        return strata_fail(err, STRATA_DEVICE, "%s:%d (%s) has no values of %s; leave out --precision", chosen.backend,
+                           chosen.index, chosen.name, strata_dtype_name(precision));
+    first->dtype = precision;
     if (strcmp(chosen.backend, "cpu") == 0)
         return STRATA_OK;
     STRATA_TRY(select_device(p->graph->ctx, "cpu", &cpu, err));

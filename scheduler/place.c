@@ -1,6 +1,7 @@
-/* Device, kernel and layout of every node.
+/* Device, kernel, layout and type of every node.
  *
- * A node goes to the first device that has a kernel for it, in the layout that the device likes if that kernel has it.
+ * A node goes to the first device that has a kernel for it, in the layout that the device likes if that kernel has it,
+ * and with values of the type that was asked for if that kernel has it.
  * What no kernel takes runs on the CPU by its op's definition. Where an operand lies in another layout or on another
  * device than its user, a copy is put on the edge: values with a free layout (maps of one pixel) pass as they are.
  * Outputs come home as row-major values on the CPU, each with bytes of its own.
@@ -53,30 +54,37 @@ static const strata_kernel_def *find_kernel(const strata_program *p, const strat
     return NULL;
 }
 
-/* Sets device, kernel and *layout of n. */
-static void choose(const strata_program *p, strata_node *n, strata_layout *layout)
+/* How a value lies in memory. */
+typedef struct form {
+    strata_layout layout; /* of rank 4 */
+    strata_dtype  dtype;
+} form;
+
+/* Sets device and kernel of n, and the form of its values. */
+static void choose(const strata_program *p, strata_node *n, form *as)
 {
     const strata_op_def *op = n->op;
     if (op->flags & STRATA_OP_VIEW) { /* nothing to compute; shapes only make sense in row-major order */
-        *layout   = STRATA_NCHW;
+        *as       = (form){ STRATA_NCHW, n->in[0]->desc.dtype };
         n->device = n->in[0]->device;
         n->kernel = NULL;
         return;
     }
     for (n->device = 0; n->device < p->device_count; n->device++) {
         const strata_backend_def *backend = p->device[n->device].backend;
-        *layout                           = backend->layout;
-        n->kernel                         = find_kernel(p, backend, n, *layout);
-        if (!n->kernel && *layout != STRATA_NCHW) {
-            *layout   = STRATA_NCHW;
-            n->kernel = find_kernel(p, backend, n, *layout);
+        as->layout                        = backend->layout;
+        n->kernel                         = find_kernel(p, backend, n, as->layout);
+        if (!n->kernel && as->layout != STRATA_NCHW) {
+            as->layout = STRATA_NCHW;
+            n->kernel  = find_kernel(p, backend, n, as->layout);
         }
+        as->dtype = n->kernel && n->kernel->half ? p->device[n->device].dtype : STRATA_F32;
         if (n->kernel)
             return;
     }
     n->device = p->device_count - 1;
     n->kernel = &strata_kernel_reference;
-    *layout   = STRATA_NCHW;
+    *as       = (form){ STRATA_NCHW, STRATA_F32 };
 }
 
 /* ---- Copies ------------------------------------------------------------------------------------------------ */
@@ -86,10 +94,10 @@ typedef struct copies {
     GRAPH_LIST(strata_node *) made;
 } copies;
 
-static strata_node *emit_copy(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device,
-                              strata_layout layout, const char *suffix)
+static strata_node *emit_copy(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device, form as,
+                              const char *suffix)
 {
-    strata_copy_attrs attrs = { .layout = layout };
+    strata_copy_attrs attrs = { .layout = as.layout, .dtype = as.dtype };
     const char       *base  = strata_graph_format(p->graph, "%s.%s", x->name, suffix);
     const char       *name  = base ? strata_graph_unique_name(p->graph, base) : NULL;
     strata_node      *n     = name ? strata_emit(b, &strata_op_copy, name, &attrs, x) : NULL;
@@ -99,65 +107,68 @@ static strata_node *emit_copy(strata_program *p, strata_builder *b, copies *c, s
     }
     n->device = device;
     if (x->device == device) /* between devices the scheduler moves the bytes */
-        n->kernel = find_kernel(p, p->device[device].backend, n, layout);
+        n->kernel = find_kernel(p, p->device[device].backend, n, as.layout);
     if (x->device == device && !n->kernel) {
         n->kernel = &strata_kernel_reference;
-        if (x->desc.layout != layout && !strata_layout_free(&x->desc))
-            strata_builder_fail(b, STRATA_UNSUPPORTED, "%s: backend %s cannot change the layout of a value", x->name,
+        if (x->desc.dtype != as.dtype || (x->desc.layout != as.layout && !strata_layout_free(&x->desc)))
+            strata_builder_fail(b, STRATA_UNSUPPORTED, "%s: backend %s cannot change the form of a value", x->name,
                                 p->device[device].backend->name);
     }
     c->made.at[c->made.count++] = n;
     return n;
 }
 
-static strata_node *find_copy(const copies *c, const strata_node *x, int device, strata_layout layout)
+static strata_node *find_copy(const copies *c, const strata_node *x, int device, form as)
 {
     for (int i = 0; i < c->made.count; i++) {
         strata_node *n = c->made.at[i];
-        if (n->in[0] == x && n->device == device && n->desc.layout == layout)
+        if (n->in[0] == x && n->device == device && n->desc.layout == as.layout && n->desc.dtype == as.dtype)
             return n;
     }
     return NULL;
 }
 
-/* x in another layout, where it is. */
-static strata_node *turned(strata_program *p, strata_builder *b, copies *c, strata_node *x, strata_layout layout)
+/* x in another form, where it is. */
+static strata_node *turned(strata_program *p, strata_builder *b, copies *c, strata_node *x, form as)
 {
-    if (x->desc.rank != 4 || x->desc.layout == layout)
+    if (x->desc.rank != 4)
+        as.layout = x->desc.layout;
+    if (x->desc.layout == as.layout && x->desc.dtype == as.dtype)
         return x;
-    strata_node *made = find_copy(c, x, x->device, layout);
-    return made ? made : emit_copy(p, b, c, x, x->device, layout, strata_layout_names[layout]);
+    strata_node *made   = find_copy(c, x, x->device, as);
+    const char  *suffix = x->desc.layout != as.layout ? strata_layout_names[as.layout] : strata_dtype_name(as.dtype);
+    return made ? made : emit_copy(p, b, c, x, x->device, as, suffix);
 }
 
-/* x in its layout, on another device. */
+/* x in its form, on another device. */
 static strata_node *moved(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device)
 {
     if (x->device == device)
         return x;
-    strata_node *made = find_copy(c, x, device, x->desc.layout);
-    return made ? made : emit_copy(p, b, c, x, device, x->desc.layout, p->device[device].backend->name);
+    const form   as   = { x->desc.layout, x->desc.dtype };
+    strata_node *made = find_copy(c, x, device, as);
+    return made ? made : emit_copy(p, b, c, x, device, as, p->device[device].backend->name);
 }
 
-/* x on `device` in `layout`: itself, or copies. The order of the bytes changes on the chosen device when that has a
+/* x on `device` in a form: itself, or copies. The order of the bytes changes on the chosen device when that has a
  * layout of its own, and kernels for it; else on the CPU. */
-static strata_node *brought(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device,
-                            strata_layout layout)
+static strata_node *brought(strata_program *p, strata_builder *b, copies *c, strata_node *x, int device, form as)
 {
     if (strata_node_is_constant(x))
         return x;
     int turner = p->device[0].backend->layout != STRATA_NCHW ? 0 : p->device_count - 1;
     if (x->device == turner)
-        return moved(p, b, c, turned(p, b, c, x, layout), device);
-    return turned(p, b, c, moved(p, b, c, x, device), layout);
+        return moved(p, b, c, turned(p, b, c, x, as), device);
+    return turned(p, b, c, moved(p, b, c, x, device), as);
 }
 
 static strata_status place_node(strata_program *p, strata_builder *b, copies *c, strata_node *n, strata_error *err)
 {
-    strata_layout layout;
-    choose(p, n, &layout);
+    form as;
+    choose(p, n, &as);
     for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
         if (n->in[k])
-            n->in[k] = brought(p, b, c, n->in[k], n->device, layout);
+            n->in[k] = brought(p, b, c, n->in[k], n->device, as);
     strata_tensor_desc desc;
     strata_status      status = strata_check_node(n, &desc, err);
     if (status != STRATA_OK)
@@ -171,17 +182,18 @@ static void place_outputs(strata_program *p, strata_builder *b, copies *c)
 {
     strata_graph *g   = p->graph;
     const int     cpu = p->device_count - 1;
+    const form    as  = { STRATA_NCHW, STRATA_F32 };
     for (int i = 0; i < g->outputs.count; i++) {
         strata_node *n = g->outputs.at[i].node;
         bool shared    = strata_node_is_source(n) || strata_is_elided(n);
         for (int k = 0; k < i; k++)
             shared |= g->outputs.at[k].node == n;
-        n = brought(p, b, c, n, cpu, STRATA_NCHW);
+        n = brought(p, b, c, n, cpu, as);
         if (shared || strata_is_elided(n))
-            n = emit_copy(p, b, c, n, cpu, STRATA_NCHW, "output");
+            n = emit_copy(p, b, c, n, cpu, as, "output");
         for (int k = 0; k < i; k++)
             if (g->outputs.at[k].node == n)
-                n = emit_copy(p, b, c, n, cpu, STRATA_NCHW, "output");
+                n = emit_copy(p, b, c, n, cpu, as, "output");
         g->outputs.at[i].node = n;
     }
 }
@@ -192,7 +204,8 @@ bool strata_is_elided(const strata_node *n)
         return false;
     if (n->op->flags & STRATA_OP_VIEW)
         return true;
-    return n->op == &strata_op_copy && n->in[0]->desc.layout != n->desc.layout && strata_layout_free(&n->desc);
+    return n->op == &strata_op_copy && n->in[0]->desc.layout != n->desc.layout && strata_layout_free(&n->desc) &&
+           n->in[0]->desc.dtype == n->desc.dtype;
 }
 
 strata_status strata_place_nodes(strata_program *p, bool strict, strata_error *err)

@@ -25,7 +25,7 @@ static strata_status compile(strata_program *p, const strata_program_options *o,
     if (o->fallback_cpu)
         STRATA_TRY(strata_keep_spare(p, err));
     p->falls_back = o->fallback_cpu;
-    STRATA_TRY(strata_open_devices(p, o->device, o->threads, err));
+    STRATA_TRY(strata_open_devices(p, o->device, o->threads, o->precision, err));
     STRATA_TRY(strata_place_nodes(p, o->strict_device, err));
     STRATA_TRY(strata_graph_validate(g, err));
     if (o->after_pass)
@@ -92,7 +92,8 @@ const strata_graph *strata_program_graph(const strata_program *p) { return p->gr
 void strata_program_get_info(const strata_program *p, strata_program_info *out)
 {
     *out = (strata_program_info){ .weight_bytes = p->weight_bytes, .parts = p->part_count, .steps = p->step_count,
-                                  .fallback_steps = p->fallback_count, .threads = p->threads };
+                                  .fallback_steps = p->fallback_count, .threads = p->threads,
+                                  .precision = p->device[0].dtype };
     for (int i = 0; i < p->device_count; i++)
         out->arena_bytes += p->device[i].arena;
     const strata_graph *g = p->graph;

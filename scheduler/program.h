@@ -18,6 +18,7 @@ typedef struct program_device {
     const strata_backend_def *backend;
     strata_device            *device;
     strata_device_info        info;
+    strata_dtype              dtype; /* of values in its memory, where their kernels have it */
     size_t                    arena; /* bytes of one session */
 } program_device;
 
@@ -79,8 +80,10 @@ strata_status strata_compile_parts(strata_program *p, strata_error *err);
 /* The kernel that evaluates any node on the host by its definition. */
 extern const strata_kernel_def strata_kernel_reference;
 
-/* Opens what `selector` (--device) names, and the CPU, as the program's devices. */
-strata_status strata_open_devices(strata_program *p, const char *selector, int threads, strata_error *err);
+/* Opens what `selector` (--device) names, and the CPU, as the program's devices. `precision` is that of values on the
+ * first. */
+strata_status strata_open_devices(strata_program *p, const char *selector, int threads, strata_dtype precision,
+                                  strata_error *err);
 void          strata_close_devices(strata_program *p);
 
 /* ---- fallback.c ---- */

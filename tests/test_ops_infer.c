@@ -405,6 +405,31 @@ static void test_layout(void **state)
     refused(&r, STRATA_SHAPE, "only values of rank 4 can be nhwc, not rank 2");
 }
 
+/* Only computed values may be f16: sources are f32, and a copy turns them. */
+static void types_follow_the_operands(void **state)
+{
+    (void)state;
+    op_run             r;
+    strata_tensor_desc desc;
+    op_begin(&r, &strata_op_copy, &(strata_copy_attrs){ .dtype = STRATA_F16 });
+    OPERAND(&r, 1, 6, 4, 4);
+    assert_int_equal(op_infer(&r), STRATA_OK);
+    assert_int_equal(r.n.desc.dtype, STRATA_F16);
+
+    op_begin(&r, &strata_op_add, NULL);
+    OPERAND(&r, 1, 6, 4, 4)->op = &strata_op_relu;
+    OPERAND(&r, 1, 6, 4, 4)->op = &strata_op_relu;
+    r.in[0].desc.dtype = r.in[1].desc.dtype = STRATA_F16;
+    assert_int_equal(strata_check_node(&r.n, &desc, &r.err), STRATA_OK);
+    assert_int_equal(desc.dtype, STRATA_F16);
+    r.in[1].desc.dtype = STRATA_F32;
+    refused(&r, STRATA_SHAPE, "types differ: x is f16, but y is f32");
+
+    op_begin(&r, &strata_op_relu, NULL);
+    OPERAND(&r, 1, 6, 4, 4)->desc.dtype = STRATA_F16;
+    refused(&r, STRATA_SHAPE, "x is f16, but values of a graph are f32");
+}
+
 /* ---- Anything at all ---- */
 
 /* A number from the range of the row, mostly small, or now and then one just outside. */
@@ -523,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_dense),  cmocka_unit_test(test_norms),  cmocka_unit_test(test_pools),
         cmocka_unit_test(test_arith),  cmocka_unit_test(test_shapes), cmocka_unit_test(test_dtype),
         cmocka_unit_test(test_layout), cmocka_unit_test(test_anything),
+        cmocka_unit_test(types_follow_the_operands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

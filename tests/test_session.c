@@ -73,6 +73,7 @@ static strata_status toy_run(strata_device *d, void *recording, double (*ms)[2],
         STRATA_TRY(r->steps[i].kernel->emit(&r->steps[i], &r->frames[i], err));
     return STRATA_OK;
 }
+static bool toy_stores(const strata_device *d, strata_dtype dtype) { return (void)d, dtype == STRATA_F32; }
 static void toy_discard(strata_device *d, void *recording) { (void)d, free(recording); }
 
 static bool toy_fails;
@@ -92,7 +93,7 @@ static const strata_kernel_def toy_conv = { .name = "conv2d.toy", .op = &strata_
                                toy_relu = { .name = "relu.toy", .op = &strata_op_relu, .layouts = 1, .in_place = true, .emit = toy_emit };
 static const strata_kernel_def *const toy_kernels[] = { &toy_conv, &toy_relu, NULL };
 static const strata_backend_def toy = { .name = "toy", .layout = STRATA_NCHW, .kernels = toy_kernels, .count = toy_count,
-    .describe = toy_describe, .open = toy_open, .close = toy_close, .alloc = toy_alloc, .free = toy_free, .map = toy_map,
+    .describe = toy_describe, .open = toy_open, .close = toy_close, .stores = toy_stores, .alloc = toy_alloc, .free = toy_free, .map = toy_map,
     .write = toy_write, .read = toy_read, .record = toy_record, .run = toy_run, .discard = toy_discard };
 
 /* ---- Graphs and runs ---------------------------------------------------------------------------------------------- */
@@ -281,6 +282,9 @@ static void test_wrong_devices(void **state)
     assert_int_equal(strata_program_create(branchy(1), &(strata_program_options){ .device = "toy", .strict_device = true }, &p, &err),
                      STRATA_DEVICE);
     assert_non_null(strstr(err.text, "has no kernel for"));
+    assert_int_equal(strata_program_create(branchy(1), &(strata_program_options){ .device = "toy", .precision = STRATA_F16 }, &p, &err),
+                     STRATA_DEVICE);
+    assert_non_null(strstr(err.text, "has no values of f16"));
     assert_int_equal(strata_program_create(branchy(1), &(strata_program_options){ .threads = -1 }, &p, &err), STRATA_INVALID);
     p = program_of(branchy(1), &(strata_program_options){ .device = "auto" }); /* a software device is never chosen */
     strata_program_info info;

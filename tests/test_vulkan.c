@@ -177,6 +177,35 @@ static void programs(void **state)
             assert_int_equal(check_net(configs[i], 1 + profile, profile), 0);
 }
 
+/* Values of float16 against the CPU: 2^-11 of rounding in each of some ten layers. */
+static void programs_in_half(void **state)
+{
+    (void)state;
+    static const vk_config configs[] = { { .poison = true }, { .poison = true, .conv = VK_CONV_GEMM, .split = 2 } };
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        char            device[32];
+        strata_context *ctx = vulkan_context_with(configs[i]);
+        strata_tensor  *got[NET_OUTPUTS], *want[NET_OUTPUTS];
+        const strata_program_options options = { .device = vulkan_name(ctx, device), .strict_device = true,
+                                                 .threads = 2, .precision = STRATA_F16 };
+        if (!vk_instance_of(ctx)->adapters[vulkan_index(ctx)].half) {
+            strata_context_destroy(ctx);
+            skip();
+        }
+        OK(run_net(ctx, "cpu", 2, false, want));
+        OK(run_net_with(ctx, &options, 2, false, got));
+        for (int k = 0; k < NET_OUTPUTS; k++) {
+            const double apart = difference(want[k], got[k]);
+            if (!(apart < 1e-2 && apart > 1e-6)) /* float it is not */
+                fail_msg("output %d differs by %g", k, apart);
+        }
+        release(got, NET_OUTPUTS);
+        release(want, NET_OUTPUTS);
+        strata_context_destroy(ctx);
+        assert_int_equal(vulkan_messages, 0);
+    }
+}
+
 /* A value that fills the staging ring several times, there and back. */
 static void large_transfers(void **state)
 {
@@ -467,6 +496,7 @@ int main(void)
         cmocka_unit_test(without_driver),
         cmocka_unit_test(selection),
         cmocka_unit_test(programs),
+        cmocka_unit_test(programs_in_half),
         cmocka_unit_test(large_transfers),
         cmocka_unit_test(side_by_side),
         cmocka_unit_test(too_large),

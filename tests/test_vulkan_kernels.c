@@ -1,6 +1,7 @@
 /* Every kernel row of the Vulkan backend against the definition of its op, over random shapes, under
  * validation; what a kernel must write is full of NaN before. Convolutions go through the direct shader, and
- * through the implicit product in every tile shape with its sum in one and in several splits.
+ * through the implicit product in every tile shape with its sum in one and in several splits. All of it once with
+ * values of float and once with values of float16, where the device stores these.
  *
  * With the argument "bounds" every operand has a buffer of its own and the layer checks each access of each
  * shader instead of the order of accesses. */
@@ -15,6 +16,7 @@ typedef struct fixture {
     strata_device  *device;
     int             share; /* one in so many cases is tried */
     bool            bounds;
+    strata_dtype    dtype;       /* of values */
     bool            reached[64]; /* by row of the backend */
 } fixture;
 
@@ -46,23 +48,29 @@ static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const
         if (!p->n.in[i] || (step.consumed >> i & 1))
             continue;
         const strata_tensor_desc *desc = &p->n.in[i]->desc;
-        float                    *turned = malloc(strata_bytes(desc));
-        assert_non_null(turned);
+        const size_t              size = strata_bytes(desc), elements = (size_t)strata_count(desc);
+        float                    *turned = malloc(elements * sizeof *turned);
+        void                     *stored = malloc(size);
+        assert_true(turned && stored);
         turn_layout(desc, false, r->x[i], turned);
-        frame.in[i] = buffer_for(fix, desc, strata_bytes(desc));
-        OK(backend->write(frame.in[i].buffer, 0, turned, strata_bytes(desc), &err));
+        strata_convert_from_f32(turned, desc->dtype, stored, elements);
+        frame.in[i] = buffer_for(fix, desc, size);
+        OK(backend->write(frame.in[i].buffer, 0, stored, size, &err));
+        free(stored);
         free(turned);
     }
-    const size_t bytes = strata_bytes(&p->n.desc);
+    const size_t bytes = strata_bytes(&p->n.desc), count = (size_t)strata_count(&p->n.desc);
     frame.out = in_place ? frame.in[0] : buffer_for(fix, &p->n.desc, bytes);
     if (step.workspace > 0)
         frame.workspace = buffer_for(fix, NULL, step.workspace);
-    float *raw = malloc(bytes), *result = malloc(bytes);
-    assert_true(raw && result);
+    void  *raw = malloc(bytes);
+    float *wide = malloc(count * sizeof *wide), *result = malloc(count * sizeof *result);
+    assert_true(raw && wide && result);
     OK(backend->record(fix->device, &step, &frame, 1, &recording, &err));
     OK(backend->run(fix->device, recording, NULL, &err));
     OK(backend->read(frame.out.buffer, 0, raw, bytes, &err));
-    turn_layout(&p->n.desc, true, raw, result);
+    strata_convert_to_f32(p->n.desc.dtype, raw, wide, count);
+    turn_layout(&p->n.desc, true, wide, result);
     backend->discard(fix->device, recording);
     for (int i = 0; i < STRATA_MAX_OPERANDS; i++)
         backend->free(fix->device, frame.in[i].buffer);
@@ -71,27 +79,58 @@ static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const
     backend->free(fix->device, frame.workspace.buffer);
     k->release(&step);
     free(raw);
+    free(wide);
     return result;
+}
+
+static void place_as(placed_node *p, const op_run *r, strata_layout layout, strata_dtype dtype)
+{
+    place(p, r, layout);
+    for (int k = 0; k < r->count; k++)
+        if (p->n.in[k] && !strata_node_is_constant(p->n.in[k]))
+            p->in[k].desc.dtype = dtype;
+    p->n.desc.dtype = dtype;
+    if (r->n.op == &strata_op_copy)
+        ((strata_copy_attrs *)p->n.attrs)->dtype = dtype;
 }
 
 static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const op_run *r, const float *scale,
                          const strata_kernel_def *k, strata_layout layout, bool in_place)
 {
     placed_node p;
-    place(&p, r, layout);
+    place_as(&p, r, layout, f->dtype);
     if (in_place &&
         (strata_bytes(&p.in[0].desc) != strata_bytes(&p.n.desc) || strata_node_is_constant(&p.in[0])))
         return;
     const vk_config *config = &f->instance->config;
     char             what[200];
-    snprintf(what, sizeof what, "%s (seed %llu, %s%s, conv %d, tile %d, split %d)", k->name,
-             (unsigned long long)seed, strata_layout_names[layout], in_place ? ", in place" : "",
-             config->conv, config->tile, config->split);
+    snprintf(what, sizeof what, "%s (seed %llu, %s, %s%s, conv %d, tile %d, split %d)", k->name,
+             (unsigned long long)seed, strata_dtype_name(f->dtype), strata_layout_names[layout],
+             in_place ? ", in place" : "", config->conv, config->tile, config->split);
     float *got = run_on_device(f, &p, r, k, in_place);
     check_result(what, r, got, scale, c->tolerance);
     free(got);
     if (vulkan_messages > 0)
         fail_msg("%s: the validation layer complains", what);
+}
+
+/* What float16 can hold of the operands, so that only results are rounded. */
+static void round_operands(op_run *r)
+{
+    for (int k = 0; k < r->count; k++)
+        for (int64_t i = 0; r->n.in[k] && i < strata_count(&r->in[k].desc); i++) {
+            uint16_t half;
+            strata_convert_from_f32(&r->x[k][i], STRATA_F16, &half, 1);
+            strata_convert_to_f32(STRATA_F16, &half, &r->x[k][i], 1);
+        }
+}
+
+/* Adds half of a last place of float16 to what is tolerated, and what lies below its smallest numbers; where nothing
+ * is tolerated, results are operands. */
+static void widen_scales(const op_run *r, float *scale, double tolerance)
+{
+    for (int64_t i = 0; tolerance > 0 && i < strata_count(&r->n.desc); i++)
+        scale[i] += (float)((fabs((double)r->y[i]) * 0x1.1p-11 + 0x1p-24) / tolerance);
 }
 
 /* A case by all kernels that take it, in all their layouts. */
@@ -100,12 +139,16 @@ static void check_case(fixture *f, const kernel_case *c, uint64_t seed)
     op_run r;
     noise_state = seed;
     build_case(c, &r, 1 + (int)(seed % 3));
+    if (f->dtype == STRATA_F16)
+        round_operands(&r);
     op_eval(&r);
     float *scale = scales(&r);
+    if (f->dtype == STRATA_F16)
+        widen_scales(&r, scale, c->tolerance);
     bool   taken = false;
     for (int row = 0; strata_backend_vulkan.kernels[row]; row++) {
         const strata_kernel_def *k = strata_backend_vulkan.kernels[row];
-        if (k->op != c->op || (k->accepts && !k->accepts(&r.n)))
+        if (k->op != c->op || (f->dtype == STRATA_F16 && !k->half) || (k->accepts && !k->accepts(&r.n)))
             continue;
         f->reached[row] = taken = true;
         for (int layout = 0; layout < STRATA_LAYOUT_COUNT; layout++)
@@ -121,6 +164,7 @@ static void check_case(fixture *f, const kernel_case *c, uint64_t seed)
 static void every_kernel(void **state)
 {
     fixture *f = *state;
+    memset(f->reached, 0, sizeof f->reached);
     noise_seed();
     uint64_t seed = noise_state;
     for (int i = 0; op_case_defs[i].op; i++)
@@ -131,27 +175,43 @@ static void every_kernel(void **state)
             fail_msg("no case reaches kernel %s", strata_backend_vulkan.kernels[row]->name);
 }
 
-/* Every tile shape, alone and with splits. Activations are few here: each is another pipeline to compile. */
+/* Every tile shape, alone and with splits. Cases are few here: each is another pipeline to compile. */
 static void every_tile(void **state)
 {
     const kernel_case *const forms[] = { find_case(&strata_op_conv2d, "any"),
                                          find_case(&strata_op_conv2d, "pointwise"),
                                          find_case(&strata_op_dense, "any") };
-    static const int         splits[] = { 3, 1, 8 };
+    static const int         splits[] = { 3, 1 };
     fixture                 *f = *state;
     vk_config               *config = &f->instance->config;
     noise_seed();
     uint64_t seed = noise_state;
     config->conv = VK_CONV_GEMM;
-    for (config->tile = 1; config->tile <= vk_gemm_tiles(); config->tile++)
+    for (config->tile = 1; config->tile <= vk_gemm_tiles(f->device, f->dtype); config->tile++)
         for (size_t s = 0; s < (f->bounds ? 1 : sizeof splits / sizeof *splits); s++) {
             config->split = splits[s];
-            for (size_t i = 0; i < sizeof forms / sizeof *forms; i++, seed += 1000003)
+            for (size_t i = 0; i < (s ? 1 : sizeof forms / sizeof *forms); i++, seed += 1000003)
                 check_case(f, forms[i], seed);
         }
     config->conv = VK_CONV_AUTO;
     config->tile = config->split = 0;
 }
+
+/* The same with values of float16. */
+static void in_half(void **state, void (*test)(void **))
+{
+    fixture *f = *state;
+    if (!strata_backend_vulkan.stores(f->device, STRATA_F16))
+        skip();
+    f->dtype = STRATA_F16;
+    f->share *= 2; /* what differs is how values are loaded and stored */
+    test(state);
+    f->share /= 2;
+    f->dtype = STRATA_F32;
+}
+
+static void every_kernel_in_half(void **state) { in_half(state, every_kernel); }
+static void every_tile_in_half(void **state) { in_half(state, every_tile); }
 
 static bool bounds;
 
@@ -177,7 +237,9 @@ static int tear_down(void **state)
 int main(int argc, char **argv)
 {
     bounds = argc > 1 && strcmp(argv[1], "bounds") == 0;
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_kernel), cmocka_unit_test(every_tile) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_kernel), cmocka_unit_test(every_tile),
+                                        cmocka_unit_test(every_kernel_in_half),
+                                        cmocka_unit_test(every_tile_in_half) };
     vulkan_need_device();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

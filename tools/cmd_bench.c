@@ -135,8 +135,9 @@ static int print_json(const struct bench *b, const struct profile *profile)
     double              median = quantile(b, 0.5);
     strata_program_get_info(b->program, &info);
     json_t *result =
-        json_pack("{s:o, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}",
-                  "model", talk_json_text(b->model.info.name), "device", info.device, "threads", info.threads,
+        json_pack("{s:o, s:s, s:s, s:i, s:I, s:[I,I], s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f}",
+                  "model", talk_json_text(b->model.info.name), "device", info.device, "precision",
+                  info.precision == STRATA_F16 ? "fp16" : "fp32", "threads", info.threads,
                   "batch", (json_int_t)dim[0], "size", (json_int_t)dim[2], (json_int_t)dim[3], "runs",
                   b->runs, "ms_min", b->ms[0], "ms_median", median, "ms_p95", quantile(b, 0.95), "load_ms",
                   b->load_ms, "compile_ms", b->compile_ms, "peak_rss_mb", peak_rss_mb(), "plan_mb",
@@ -158,7 +159,8 @@ static int print_text(const struct bench *b, const struct profile *profile)
     printf("model      %s  %lldx%lldx%lldx%lld, %s MACs\n", b->model.info.name, (long long)dim[0],
            (long long)dim[1], (long long)dim[2], (long long)dim[3],
            talk_count((double)b->macs, macs, sizeof macs));
-    printf("device     %s, %d threads\n", info.device, info.threads);
+    printf("device     %s, %d threads%s\n", info.device, info.threads,
+           info.precision == STRATA_F16 ? ", fp16" : "");
     printf("inference  median %.2f ms  min %.2f  p95 %.2f  (%d runs, %.1f images/s, %.1f GFLOP/s)\n", median,
            b->ms[0], quantile(b, 0.95), b->runs, median > 0 ? (double)dim[0] * 1e3 / median : 0,
            median > 0 ? 2 * (double)b->macs / median / 1e6 : 0);

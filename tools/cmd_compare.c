@@ -45,7 +45,7 @@ static int choose_sides(struct comparison *c)
 {
     const struct options *o = c->o;
     const bool            passes = o->ref_pipeline || o->test_pipeline;
-    if (!o->test && !passes)
+    if (!o->test && !passes && !o->precision)
         return talk_error(EXIT_USAGE, "compare: both sides would be the same; give --test DEVICE, such as --test vulkan:0, or "
                                       "--ref-pipeline \"\" for the graph as built against the optimised one");
     int code = o->ref_pipeline ? model_check_pipeline(&c->model, "--ref-pipeline", o->ref_pipeline) : EXIT_DONE;
@@ -53,6 +53,7 @@ static int choose_sides(struct comparison *c)
         code = model_check_pipeline(&c->model, "--test-pipeline", o->test_pipeline);
     c->ref = make_side(c, o->ref, o->ref_pipeline);
     c->test = make_side(c, o->test ? o->test : o->ref, o->test_pipeline);
+    c->test.precision = (strata_dtype)o->precision; /* the other one is fp32 in any case */
     c->tolerance = o->tolerance > 0 ? o->tolerance : USUAL_TOLERANCE;
     return code;
 }

@@ -13,6 +13,7 @@ struct side {
     const char     *pipeline; /* NULL: the default; "": none */
     int             threads;
     bool            strict, exact;
+    strata_dtype    precision;
 };
 
 /* A graph and its values by node id, NULL where there is none. */

@@ -122,7 +122,7 @@ static strata_status on_device(const struct side *s, strata_tensor *const *in, b
                                strata_error *err)
 {
     const strata_program_options how = { .device = s->device, .strict_device = s->strict, .threads = s->threads,
-                                         .exact = s->exact, .pipeline = "" };
+                                         .exact = s->exact, .precision = s->precision, .pipeline = "" };
     strata_graph                *g = NULL;
     strata_program              *p = NULL;
     strata_program_info          info;

@@ -69,10 +69,10 @@ char *record_text(const struct model *m, const strata_program *program, const st
 
     const char *selectors = o->at ? o->at : o->out_indices;
     json_t     *record =
-        json_pack("{s:s, s:o, s:s?, s:o, s:o, s:o, s:s, s:b, s:s, s:s}", "strata", strata_version(), "model",
+        json_pack("{s:s, s:o, s:s?, s:o, s:o, s:o, s:s, s:s, s:b, s:s, s:s}", "strata", strata_version(), "model",
                   talk_json_text(m->info.name), "at", selectors, "outputs", outputs, "weights",
-                  weights_record(m, sha256), "input", input_record(m, r), "device", info.device, "exact",
-                  o->exact, "pipeline", m->pipeline ? m->pipeline : strata_default_pipeline(), "dtype",
+                  weights_record(m, sha256), "input", input_record(m, r), "device", info.device, "precision",
+                  info.precision == STRATA_F16 ? "fp16" : "fp32", "exact", o->exact, "pipeline", m->pipeline ? m->pipeline : strata_default_pipeline(), "dtype",
                   o->dtype ? "f16" : "f32");
     if (record && stats->wanted)
         json_object_set_new(record, "stats", stats_json(stats));

@@ -437,6 +437,7 @@ strata_status model_try_compile(const struct model *m, strata_graph *g, bool fal
     const struct options        *o = m->options;
     const strata_program_options how = { .device = o->device ? o->device : "auto", .strict_device = o->strict_device,
                                          .threads = o->threads, .exact = o->exact, .pipeline = m->pipeline,
+                                         .precision = (strata_dtype)o->precision,
                                          .fallback_cpu = fall_back && o->fallback == FALLBACK_CPU };
     return strata_program_create(g, &how, out, err);
 }

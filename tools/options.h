@@ -40,6 +40,7 @@ struct options {
     const char *device, *pipeline, *no_pass, *plugin; /* no_pass: names divided by blanks; plugin: paths, by ':' */
     bool        strict_device, exact;
     int         fallback; /* enum fallback_policy */
+    int         precision; /* enum strata_dtype (f32, f16) */
     int         threads, runs;
     /* two sides of a comparison */
     const char *ref, *test, *ref_pipeline, *test_pipeline;

@@ -230,6 +230,13 @@ static void discard(strata_device *dev, void *recorded)
     free(recorded);
 }
 
+/* Kernels compute with float32 only. */
+static bool stores(const strata_device *dev, strata_dtype dtype)
+{
+    (void)dev;
+    return dtype == STRATA_F32;
+}
+
 /* ---- The definition ----------------------------------------------------------------------------- */
 
 #define KERNEL(name) &cpu_kernel_##name,
@@ -248,6 +255,7 @@ const strata_backend_def strata_backend_cpu = {
     .describe = describe,
     .open = open_device,
     .close = close_device,
+    .stores = stores,
     .alloc = alloc_buffer,
     .free = free_buffer,
     .map = map_buffer,

@@ -35,15 +35,17 @@ bool vk_conv_is_depthwise(const vk_conv *c);
 /* The implicit matrix product, gemm.c: pixels times channels in tiles, the sum cut into splits where there
  * are few. */
 typedef struct vk_gemm {
-    int      tile; /* index of the shape */
+    bool     matrix; /* on matrix units */
+    int      tile;   /* index of the shape */
     uint32_t splits;
 } vk_gemm;
 /* False where the direct kernel is better. */
-bool          vk_gemm_plan(const strata_device *dev, const vk_conv *c, vk_gemm *out);
+bool          vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype, vk_gemm *out);
 size_t        vk_gemm_workspace(const vk_conv *c, const vk_gemm *g);
 strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk_conv *c, const vk_gemm *g,
                            strata_error *err);
-int           vk_gemm_tiles(void); /* how many shapes there are */
+/* How many shapes there are for values of a type. */
+int vk_gemm_tiles(const strata_device *dev, strata_dtype dtype);
 
 /* Binds x, weight, bias and residual, and says with three specialization constants: activation, bias?,
  * residual? */

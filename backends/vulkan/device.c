@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- Opening ------------------------------------------------------------------------------------- */
 
@@ -29,20 +30,13 @@ static strata_status load_functions(strata_device *dev, strata_error *err)
 
 static strata_status create_device(strata_device *dev, strata_error *err)
 {
-    const float                      priority = 1;
-    VkDeviceQueueCreateInfo          queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-                                               .queueFamilyIndex = dev->family,
-                                               .queueCount = 1,
-                                               .pQueuePriorities = &priority };
-    VkPhysicalDeviceVulkan12Features features = { .sType =
-                                                      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                  .timelineSemaphore = VK_TRUE };
-    VkDeviceCreateInfo               info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                                              .pNext = &features,
-                                              .queueCreateInfoCount = 1,
-                                              .pQueueCreateInfos = &queue };
-    const char                      *name = dev->adapter->properties.deviceName;
-    VkResult r = dev->fn.CreateDevice(dev->adapter->handle, &info, NULL, &dev->handle);
+    const float             priority = 1;
+    VkDeviceQueueCreateInfo queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                      .queueFamilyIndex = dev->family,
+                                      .queueCount = 1,
+                                      .pQueuePriorities = &priority };
+    const char *name = dev->adapter->properties.deviceName;
+    VkResult    r = vk_create_device(&dev->fn, dev->adapter, &queue, &dev->handle);
     if (r != VK_SUCCESS) {
         dev->handle = NULL;
         return vk_fail(err, r, "vulkan: %s cannot be opened", name);
@@ -189,8 +183,32 @@ strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int
     return status;
 }
 
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* Looks at the timeline for a moment before it sleeps: to be woken takes longer than many a piece of work. A processor
+ * that poses as a GPU needs the time itself. */
+static bool seen_soon(strata_device *dev, uint64_t number)
+{
+    const double patience = 2, start = now_ms(); /* ms */
+    uint64_t     reached = 0;
+    do {
+        if (dev->fn.GetSemaphoreCounterValue(dev->handle, dev->timeline, &reached) != VK_SUCCESS)
+            return false; /* the wait will say what is wrong */
+        if (reached >= number)
+            return true;
+    } while (now_ms() - start < patience);
+    return false;
+}
+
 strata_status vk_wait(strata_device *dev, uint64_t number, strata_error *err)
 {
+    if (!dev->imitation && seen_soon(dev, number))
+        return STRATA_OK;
     VkSemaphoreWaitInfo wait = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
                                  .semaphoreCount = 1,
                                  .pSemaphores = &dev->timeline,

@@ -7,33 +7,51 @@
  * time, into shared memory. It computes a tile of pixels times channels, each invocation a smaller tile in
  * registers.
  *
+ * Values of float16 are multiplied on the matrix units where the device has them: there a subgroup owns the
+ * smaller tile. Sums are floats in any case.
+ *
  * A device has many processors and late layers have few pixels, so of the tile shapes the largest is taken
- * that gives every processor two workgroups. Where even the smallest does not, the sum is split: each split
- * writes partial sums to scratch memory and a second dispatch adds them up, with bias, residual and
- * activation.
+ * that keeps them busy. Where even the smallest does not, the sum is split: each split writes
+ * partial sums to scratch memory and a second dispatch adds them up, with bias, residual and activation.
  */
 #include "conv.h"
 
 typedef struct tile_shape {
     uint32_t pixels, channels, depth;  /* of the tile of a workgroup; of the piece of k */
-    uint32_t own_pixels, own_channels; /* of one invocation */
+    uint32_t own_pixels, own_channels; /* of one invocation; with matrices, of a subgroup */
+    uint32_t fill;                     /* workgroups for each four processors, below which a smaller shape is faster */
 } tile_shape;
 
-static const tile_shape shapes[] = {
-    /* largest first; shared memory: depth * (pixels + channels + 4) floats */
-    { 128, 128, 16, 8, 8 }, { 128, 64, 16, 8, 4 }, { 64, 64, 16, 4, 4 },
-    { 32, 64, 16, 4, 4 },   { 32, 32, 16, 2, 4 },
+/* Largest first; measured with bench/vulkan_tiles.c on an H200. pixels * depth and channels * depth are multiples of
+ * what all invocations load at once. Shared memory: 4 * depth * (pixels + channels + 4) bytes. */
+static const tile_shape float_shapes[] = {
+    { 128, 64, 16, 8, 8, 8 }, { 64, 64, 16, 8, 4, 8 }, { 64, 64, 16, 4, 4, 8 },
+    { 32, 64, 16, 4, 4, 8 },  { 64, 32, 16, 4, 4, 8 }, { 32, 32, 16, 4, 4, 8 },
+};
+/* Shared memory: 2 * (pixels * (depth + 8) + depth * (channels + 8)) bytes, and 1 KiB for each subgroup. */
+static const tile_shape matrix_shapes[] = {
+    { 128, 128, 32, 64, 64, 16 }, { 128, 128, 32, 64, 32, 3 }, { 128, 64, 32, 64, 32, 3 },
+    { 64, 64, 32, 32, 32, 8 },    { 32, 64, 64, 32, 16, 8 },   { 32, 32, 64, 16, 16, 8 },
 };
 
-enum {
-    SHAPES = sizeof shapes / sizeof *shapes,
-    PROCESSORS = 64 /* where the driver does not say */,
-    MOST_SPLITS = 8
-};
+enum { FLOAT_SHAPES = sizeof float_shapes / sizeof *float_shapes,
+       MATRIX_SHAPES = sizeof matrix_shapes / sizeof *matrix_shapes,
+       MOST_SPLITS = 32 };
 
-int vk_gemm_tiles(void)
+static bool has_matrix(const strata_device *dev, strata_dtype dtype)
 {
-    return SHAPES;
+    return dtype == STRATA_F16 && dev->adapter->matrix != VK_MATRIX_NONE;
+}
+
+static const tile_shape *shapes_of(bool matrix, int *count)
+{
+    *count = matrix ? MATRIX_SHAPES : FLOAT_SHAPES;
+    return matrix ? matrix_shapes : float_shapes;
+}
+
+int vk_gemm_tiles(const strata_device *dev, strata_dtype dtype)
+{
+    return has_matrix(dev, dtype) ? MATRIX_SHAPES : FLOAT_SHAPES;
 }
 
 static uint64_t ceil_div(uint64_t a, uint64_t b)
@@ -46,23 +64,26 @@ static uint64_t workgroups(const vk_conv *c, const tile_shape *t)
     return ceil_div(c->pixels, t->pixels) * ceil_div(c->og, t->channels) * c->groups;
 }
 
-bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, vk_gemm *out)
+bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype, vk_gemm *out)
 {
     const vk_config *config = &dev->instance->config;
     const bool       worth = !dev->imitation && c->og >= 16 && c->k >= 16;
     if (config->conv == VK_CONV_DIRECT || (config->conv == VK_CONV_AUTO && !worth))
         return false;
-    const uint64_t wanted = 2 * PROCESSORS;
-    out->tile = 0;
-    while (out->tile + 1 < SHAPES &&
-           (workgroups(c, &shapes[out->tile]) < wanted || shapes[out->tile].channels > 2 * c->og))
+    *out = (vk_gemm){ .matrix = has_matrix(dev, dtype) && c->pitch % 8 == 0, .splits = 1 };
+    int               count;
+    const tile_shape *shapes = shapes_of(out->matrix, &count);
+    const uint64_t    processors = dev->adapter->processors;
+    const uint32_t    widest = c->og <= 32 ? 32 : (c->og + 63) / 64 * 64; /* what lies beyond is computed in vain */
+    while (out->tile + 1 < count && (4 * workgroups(c, &shapes[out->tile]) < shapes[out->tile].fill * processors ||
+                                     shapes[out->tile].channels > widest))
         out->tile++;
-    out->splits = 1;
-    while (out->splits < MOST_SPLITS && workgroups(c, &shapes[out->tile]) * out->splits < wanted &&
+    while (out->splits < MOST_SPLITS &&
+           4 * workgroups(c, &shapes[out->tile]) * out->splits < shapes[out->tile].fill * processors &&
            c->k / (out->splits * 2) >= 128)
         out->splits *= 2;
     if (config->tile > 0)
-        out->tile = (config->tile - 1) % SHAPES;
+        out->tile = (config->tile - 1) % count;
     if (config->split > 0)
         out->splits = (uint32_t)config->split;
     const uint32_t pieces = (uint32_t)ceil_div(c->k, shapes[out->tile].depth); /* a split gets whole ones */
@@ -94,8 +115,10 @@ typedef struct sum_push {
 static strata_status emit_sum(const strata_step *s, const strata_frame *f, const vk_conv *c, const vk_gemm *g,
                               strata_error *err)
 {
-    sum_push    push = { vk_count(f->out.desc), c->o, g->splits };
-    vk_dispatch d = vk_shader_dispatch(&vk_shader_conv_sum);
+    const bool     four = c->o % 4 == 0; /* channels at once */
+    const uint32_t width = four ? 4 : 1;
+    sum_push       push = { vk_count(f->out.desc) / width, c->o / width, g->splits };
+    vk_dispatch    d = vk_value_dispatch(four ? &vk_shader_conv_sum4 : &vk_shader_conv_sum, f);
     vk_use_scratch(&d, f, 0, partial_bytes(c, g), true, false);
     for (int k = CONV_BIAS; k <= CONV_RESIDUAL; k++)
         if (s->node->in[k])
@@ -111,13 +134,25 @@ static strata_status emit_sum(const strata_step *s, const strata_frame *f, const
     return vk_emit(f->stream, &d, err);
 }
 
+static vk_dispatch matrix_dispatch(const strata_device *dev)
+{
+#ifdef STRATA_VULKAN_KHR_MATRIX
+    if (dev->adapter->matrix == VK_MATRIX_KHR)
+        return vk_shader_dispatch(&vk_shader_conv_coop_khr);
+#endif
+    (void)dev;
+    return vk_shader_dispatch(&vk_shader_conv_coop_nv);
+}
+
 strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk_conv *c, const vk_gemm *g,
                            strata_error *err)
 {
-    const tile_shape *t = &shapes[g->tile];
-    const uint32_t    pieces = (uint32_t)ceil_div(c->k, t->depth);
+    int               count;
+    const tile_shape *t = &shapes_of(g->matrix, &count)[g->tile];
+    const uint32_t    pieces = (uint32_t)ceil_div(c->k, t->depth), vector = g->matrix ? 8 : 4;
+    const uint32_t    owners = t->pixels / t->own_pixels * (t->channels / t->own_channels);
     vk_conv           push = *c;
-    vk_dispatch       d = vk_shader_dispatch(&vk_shader_conv_gemm);
+    vk_dispatch d = g->matrix ? matrix_dispatch(s->device) : vk_value_dispatch(&vk_shader_conv_gemm, f);
     push.share = (uint32_t)ceil_div(pieces, g->splits) * t->depth;
     vk_conv_bind(&d, s, f);
     if (g->splits > 1)
@@ -126,12 +161,16 @@ strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk
         vk_write_result(&d, f);
     vk_spec(&d, g->splits > 1);
     vk_spec(&d, is_pointwise(c));
+    vk_spec(&d, c->cg % vector == 0);
+    vk_spec(&d, c->og % vector == 0);
     vk_spec(&d, t->pixels);
     vk_spec(&d, t->channels);
     vk_spec(&d, t->depth);
     vk_spec(&d, t->own_pixels);
     vk_spec(&d, t->own_channels);
-    vk_spec(&d, t->pixels / t->own_pixels * (t->channels / t->own_channels)); /* invocations of a workgroup */
+    vk_spec(&d, owners * (g->matrix ? s->device->adapter->subgroup.subgroupSize : 1)); /* of the workgroup */
+    if (!g->matrix)
+        vk_spec(&d, s->device->imitation ? 1 : 8); /* steps of k at once */
     vk_push(&d, &push, sizeof push);
     vk_groups(&d, ceil_div(c->pixels, t->pixels) * ceil_div(c->og, t->channels));
     d.groups[2] = c->groups * g->splits;

@@ -248,6 +248,7 @@ static void inspect(const vk_instance *v, vk_adapter *a)
         check_limits(a);
     if (!*a->unusable)
         find_queue_family(v, a);
+    vk_find_abilities(v, a);
 }
 
 /* Two drivers may offer the same GPU: the first one stays. */

@@ -16,6 +16,13 @@
 
 extern const strata_backend_def strata_backend_vulkan;
 
+/* For headers that are older than the extension. */
+#ifndef VK_KHR_cooperative_matrix
+struct VkCooperativeMatrixPropertiesKHR;
+typedef VkResult(VKAPI_PTR *PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)(
+    VkPhysicalDevice, uint32_t *, struct VkCooperativeMatrixPropertiesKHR *);
+#endif
+
 typedef struct vk_functions {
 #define VK_GLOBAL(name)   PFN_vk##name name;
 #define VK_INSTANCE(name) PFN_vk##name name;
@@ -49,6 +56,9 @@ typedef struct vk_config {
     void *user;
 } vk_config;
 
+/* The extension by which shaders multiply matrices. */
+typedef enum vk_matrix { VK_MATRIX_NONE, VK_MATRIX_NV, VK_MATRIX_KHR } vk_matrix;
+
 typedef struct vk_adapter {
     VkPhysicalDevice                   handle; /* NULL: a place to say that there is none */
     VkPhysicalDeviceProperties         properties;
@@ -59,6 +69,9 @@ typedef struct vk_adapter {
     char                               driver[128];    /* its name and version */
     uint32_t                           family;         /* of queues with compute */
     uint32_t                           timestamp_bits; /* of that family */
+    uint32_t                           processors;     /* that run workgroups; a guess where the driver is silent */
+    bool                               half;           /* values of float16 may lie in its memory */
+    vk_matrix                          matrix;
     char                               unusable[160];  /* empty: it can be used */
     strata_device                     *opened;         /* while somebody uses it, and after; see device.c */
 } vk_adapter;
@@ -79,6 +92,12 @@ typedef struct vk_instance {
     const struct vk_glsl_module *glsl;         /* NULL until a text was compiled: glsl.c */
     void                        *glsl_library;
 } vk_instance;
+
+/* abilities.c: sets processors, half and matrix of an adapter. */
+void vk_find_abilities(const vk_instance *v, vk_adapter *a);
+/* A device with all of these that it has. */
+VkResult vk_create_device(const vk_functions *fn, const vk_adapter *a, const VkDeviceQueueCreateInfo *queue,
+                          VkDevice *out);
 
 /* The instance of a context; NULL when out of memory. */
 vk_instance *vk_instance_of(strata_context *ctx);

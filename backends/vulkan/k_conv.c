@@ -58,13 +58,13 @@ bool vk_conv_accepts(const strata_node *n)
 
 /* ---- Weights ------------------------------------------------------------------------------------- */
 
+/* The bias stays float; a constant residual is a value like x. */
 static strata_status upload_vectors(strata_step *s, strata_error *err)
 {
     for (int k = CONV_BIAS; k <= CONV_RESIDUAL; k++)
-        if (vk_has_constant(s->node, k)) {
-            const strata_tensor_desc *x = &s->node->in[k]->desc;
-            STRATA_TRY(vk_upload(s, k, vk_constant(s, k), (size_t)strata_count(x), err));
-        }
+        if (vk_has_constant(s->node, k))
+            STRATA_TRY(vk_upload(s, k, vk_constant(s, k), (size_t)strata_count(&s->node->in[k]->desc),
+                                 k == CONV_BIAS ? STRATA_F32 : s->node->desc.dtype, err));
     return STRATA_OK;
 }
 
@@ -81,7 +81,7 @@ static strata_status upload_packed(strata_step *s, const vk_conv *c, strata_erro
         for (uint32_t ci = 0; ci < c->cg; ci++)
             for (uint32_t t = 0; t < taps; t++)
                 packed[((size_t)(o / c->og) * c->k + t * c->cg + ci) * c->pitch + o % c->og] = *w++;
-    strata_status status = vk_upload(s, CONV_WEIGHT, packed, count, err);
+    strata_status status = vk_upload(s, CONV_WEIGHT, packed, count, s->node->desc.dtype, err);
     free(packed);
     return status;
 }
@@ -97,7 +97,7 @@ static strata_status upload_depthwise(strata_step *s, const vk_conv *c, strata_e
     for (uint32_t i = 0; i < c->c; i++)
         for (uint32_t t = 0; t < taps; t++)
             packed[(size_t)t * c->c + i] = *w++;
-    strata_status status = vk_upload(s, CONV_WEIGHT, packed, (size_t)taps * c->c, err);
+    strata_status status = vk_upload(s, CONV_WEIGHT, packed, (size_t)taps * c->c, STRATA_F32, err);
     free(packed);
     return status;
 }
@@ -121,7 +121,7 @@ static strata_status emit_direct(const strata_step *s, const strata_frame *f, co
                                  strata_error *err)
 {
     const uint32_t vectors = c->pitch > 4 ? 2 : 1; /* of four channels in one invocation */
-    vk_dispatch    d = vk_shader_dispatch(&vk_shader_conv_direct);
+    vk_dispatch    d = vk_value_dispatch(&vk_shader_conv_direct, f);
     vk_conv_bind(&d, s, f);
     vk_write_result(&d, f);
     vk_spec(&d, vectors);
@@ -134,7 +134,7 @@ static strata_status prepare(strata_step *s, strata_error *err)
 {
     const vk_conv c = vk_conv_of(s->node);
     vk_gemm       g;
-    if (vk_gemm_plan(s->device, &c, &g))
+    if (vk_gemm_plan(s->device, &c, s->node->desc.dtype, &g))
         s->workspace = vk_gemm_workspace(&c, &g);
     STRATA_TRY(upload_packed(s, &c, err));
     return upload_vectors(s, err);
@@ -144,7 +144,7 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 {
     const vk_conv c = vk_conv_of(s->node);
     vk_gemm       g;
-    return vk_gemm_plan(s->device, &c, &g) ? vk_gemm_emit(s, f, &c, &g, err) : emit_direct(s, f, &c, err);
+    return vk_gemm_plan(s->device, &c, s->node->desc.dtype, &g) ? vk_gemm_emit(s, f, &c, &g, err) : emit_direct(s, f, &c, err);
 }
 
 static bool accepts_depthwise(const strata_node *n)
@@ -165,18 +165,27 @@ static strata_status prepare_depthwise(strata_step *s, strata_error *err)
 static strata_status emit_depthwise(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     const vk_conv c = vk_conv_of(s->node);
-    const bool    four = c.c % 4 == 0; /* channels at once */
-    vk_dispatch   d = vk_shader_dispatch(four ? &vk_shader_conv_depthwise4 : &vk_shader_conv_depthwise);
+    const bool     four = c.c % 4 == 0; /* channels at once */
+    const uint64_t across = four ? c.c / 4 : c.c;
+    uint32_t       columns = 1; /* in one invocation, while that leaves enough of them */
+    if (c.dilation[1] == 1 && c.kw <= 7 && c.stride[1] <= 2)
+        while (columns < 4 && across * c.pixels / (2 * columns) >= vk_busy(s->device))
+            columns *= 2;
+    vk_dispatch d = vk_value_dispatch(four ? &vk_shader_conv_depthwise4 : &vk_shader_conv_depthwise, f);
     vk_conv_bind(&d, s, f);
     vk_write_result(&d, f);
+    vk_spec(&d, columns);
+    vk_spec(&d, c.kw);
+    vk_spec(&d, c.stride[1]);
     vk_push(&d, &c, sizeof c);
-    vk_cover(&d, (uint64_t)c.pixels * (four ? c.c / 4 : c.c));
+    vk_cover(&d, across * (c.pixels / c.ow) * ((c.ow + columns - 1) / columns));
     return vk_emit(f->stream, &d, err);
 }
 
 const strata_kernel_def vk_kernel_conv2d = { .name = "conv2d.product",
                                              .op = &strata_op_conv2d,
                                              .layouts = VK_NHWC,
+                                             .half = true,
                                              .accepts = vk_conv_accepts,
                                              .prepare = prepare,
                                              .release = vk_release,
@@ -185,6 +194,7 @@ const strata_kernel_def vk_kernel_conv2d = { .name = "conv2d.product",
 const strata_kernel_def vk_kernel_conv2d_depthwise = { .name = "conv2d.depthwise",
                                                        .op = &strata_op_conv2d,
                                                        .layouts = VK_NHWC,
+                                                       .half = true,
                                                        .accepts = accepts_depthwise,
                                                        .prepare = prepare_depthwise,
                                                        .release = vk_release,
@@ -193,6 +203,7 @@ const strata_kernel_def vk_kernel_conv2d_depthwise = { .name = "conv2d.depthwise
 const strata_kernel_def vk_kernel_dense = { .name = "dense.product",
                                             .op = &strata_op_dense,
                                             .layouts = VK_NHWC,
+                                            .half = true,
                                             .accepts = vk_conv_accepts,
                                             .prepare = prepare,
                                             .release = vk_release,

@@ -19,7 +19,7 @@ static strata_status emit_unary(const strata_step *s, const strata_frame *f, uin
                                 strata_error *err)
 {
     unary_push  push = { vk_count(f->out.desc), (float)value };
-    vk_dispatch d = vk_shader_dispatch(&vk_shader_unary);
+    vk_dispatch d = vk_value_dispatch(&vk_shader_unary, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_spec(&d, form);
@@ -47,6 +47,7 @@ static strata_status emit_mul_scalar(const strata_step *s, const strata_frame *f
     const strata_kernel_def vk_kernel_##function = { .name = #function "." form,                             \
                                                      .op = &strata_op_##function,                            \
                                                      .layouts = VK_ANY_LAYOUT,                               \
+                                                     .half = true,                                           \
                                                      .in_place = true,                                       \
                                                      .accepts = vk_fits,                                     \
                                                      .prepare = vk_prepare,                                  \
@@ -112,7 +113,7 @@ static strata_status emit_binary(const strata_step *s, const strata_frame *f, ui
 {
     const strata_binary_attrs *a = s->node->attrs;
     binary_push                push = { .count = vk_count(f->out.desc) };
-    vk_dispatch                d = vk_shader_dispatch(&vk_shader_binary);
+    vk_dispatch                d = vk_value_dispatch(&vk_shader_binary, f);
     int                        rank = merge_dims(s->node, &push);
     vk_read_operand(&d, s, f, 0);
     vk_read_operand(&d, s, f, 1);
@@ -147,7 +148,7 @@ static strata_status emit_partial_add(const strata_step *s, const strata_frame *
 {
     vk_rows      rows = vk_rows_of(f->out.desc, 1);
     partial_push push = { vk_count(f->out.desc), rows.length, (uint32_t)f->in[1].desc->dim[1], rows.inner };
-    vk_dispatch  d = vk_shader_dispatch(&vk_shader_partial_add);
+    vk_dispatch  d = vk_value_dispatch(&vk_shader_partial_add, f);
     vk_read_operand(&d, s, f, 0);
     vk_read_operand(&d, s, f, 1);
     vk_write_result(&d, f);
@@ -198,9 +199,9 @@ static strata_status prepare_batch_norm(strata_step *s, strata_error *err)
         scale[c] = (float)factor;
         shift[c] = (float)(beta[c] - factor * mean[c]);
     }
-    strata_status status = vk_upload(s, GAMMA, scale, channels, err);
+    strata_status status = vk_upload(s, GAMMA, scale, channels, STRATA_F32, err);
     if (status == STRATA_OK)
-        status = vk_upload(s, BETA, shift, channels, err);
+        status = vk_upload(s, BETA, shift, channels, STRATA_F32, err);
     s->consumed |= 1u << MEAN | 1u << VARIANCE;
     free(scale);
     return status;
@@ -208,7 +209,7 @@ static strata_status prepare_batch_norm(strata_step *s, strata_error *err)
 
 static strata_status emit_batch_norm(const strata_step *s, const strata_frame *f, strata_error *err)
 {
-    vk_dispatch d = vk_shader_dispatch(&vk_shader_affine);
+    vk_dispatch d = vk_value_dispatch(&vk_shader_affine, f);
     vk_read_operand(&d, s, f, X);
     vk_read_operand(&d, s, f, GAMMA);
     vk_read_operand(&d, s, f, BETA);
@@ -218,6 +219,7 @@ static strata_status emit_batch_norm(const strata_step *s, const strata_frame *f
 const strata_kernel_def vk_kernel_batch_norm = { .name = "batch_norm.affine",
                                                  .op = &strata_op_batch_norm,
                                                  .layouts = VK_ANY_LAYOUT,
+                                                 .half = true,
                                                  .in_place = true,
                                                  .accepts = accepts_batch_norm,
                                                  .prepare = prepare_batch_norm,

@@ -12,9 +12,12 @@ typedef struct rows_push {
 
 void vk_over_rows(vk_dispatch *d, const strata_device *dev, vk_rows rows, double value)
 {
-    const uint64_t wanted = dev->imitation ? 64 : 32768; /* invocations */
+    const uint64_t wanted = vk_busy(dev);
     const uint64_t count = (uint64_t)rows.outer * rows.inner;
     uint32_t       lanes = 1;
+    if (rows.inner == 1 && !dev->imitation) /* neighbours read neighbours */
+        while (lanes < 32 && lanes * 2 <= rows.length)
+            lanes *= 2;
     while (lanes < VK_WORKGROUP && lanes * 2 <= rows.length && count * lanes < wanted)
         lanes *= 2;
     rows_push push = { (uint32_t)count, rows.length, rows.inner, (float)value };
@@ -28,7 +31,7 @@ void vk_over_rows(vk_dispatch *d, const strata_device *dev, vk_rows rows, double
 static strata_status emit_softmax(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     const strata_softmax_attrs *a = s->node->attrs;
-    vk_dispatch                 d = vk_shader_dispatch(&vk_shader_softmax);
+    vk_dispatch                 d = vk_value_dispatch(&vk_shader_softmax, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_over_rows(&d, s->device, vk_rows_of(f->out.desc, a->axis), 0);
@@ -38,6 +41,7 @@ static strata_status emit_softmax(const strata_step *s, const strata_frame *f, s
 const strata_kernel_def vk_kernel_softmax = { .name = "softmax.rows",
                                               .op = &strata_op_softmax,
                                               .layouts = VK_ANY_LAYOUT,
+                                              .half = true,
                                               .in_place = true,
                                               .accepts = vk_fits,
                                               .prepare = vk_prepare,
@@ -48,10 +52,16 @@ const strata_kernel_def vk_kernel_softmax = { .name = "softmax.rows",
 
 enum { X, GAMMA, BETA };
 
+/* gamma and beta are floats, whatever x is. */
+static bool accepts_vectors(const strata_node *n)
+{
+    return vk_fits(n) && !vk_has_constant(n, X) && vk_has_constant(n, GAMMA) && vk_has_constant(n, BETA);
+}
+
 static strata_status emit_layer_norm(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     const strata_layer_norm_attrs *a = s->node->attrs;
-    vk_dispatch                    d = vk_shader_dispatch(&vk_shader_layer_norm);
+    vk_dispatch                    d = vk_value_dispatch(&vk_shader_layer_norm, f);
     vk_read_operand(&d, s, f, X);
     vk_read_operand(&d, s, f, GAMMA);
     vk_read_operand(&d, s, f, BETA);
@@ -63,9 +73,10 @@ static strata_status emit_layer_norm(const strata_step *s, const strata_frame *f
 const strata_kernel_def vk_kernel_layer_norm = { .name = "layer_norm.rows",
                                                  .op = &strata_op_layer_norm,
                                                  .layouts = VK_ANY_LAYOUT,
+                                                 .half = true,
                                                  .in_place = true,
-                                                 .accepts = vk_fits,
-                                                 .prepare = vk_prepare,
+                                                 .accepts = accepts_vectors,
+                                                 .prepare = vk_prepare_floats,
                                                  .release = vk_release,
                                                  .emit = emit_layer_norm };
 
@@ -84,7 +95,7 @@ static size_t scale_at(const strata_node *n)
 static strata_status prepare_grn(strata_step *s, strata_error *err)
 {
     s->workspace = scale_at(s->node) + norms_bytes(s->node);
-    return vk_prepare(s, err);
+    return vk_prepare_floats(s, err);
 }
 
 static strata_status emit_grn(const strata_step *s, const strata_frame *f, strata_error *err)
@@ -95,7 +106,7 @@ static strata_status emit_grn(const strata_step *s, const strata_frame *f, strat
     const uint32_t images = (uint32_t)dim[0], channels = (uint32_t)dim[1], area = (uint32_t)(dim[2] * dim[3]);
     const bool     last = f->out.desc->layout == STRATA_NHWC; /* channels are neighbours */
 
-    vk_dispatch norm = vk_shader_dispatch(&vk_shader_reduce);
+    vk_dispatch norm = vk_value_dispatch(&vk_shader_reduce_norm, f);
     vk_read_operand(&norm, s, f, X);
     vk_use_scratch(&norm, f, 0, bytes, false, true);
     vk_over_rows(&norm, s->device,
@@ -110,7 +121,7 @@ static strata_status emit_grn(const strata_step *s, const strata_frame *f, strat
     vk_over_rows(&scale, s->device, (vk_rows){ images, channels, 1 }, a->epsilon);
     STRATA_TRY(vk_emit(f->stream, &scale, err));
 
-    vk_dispatch affine = vk_shader_dispatch(&vk_shader_affine);
+    vk_dispatch affine = vk_value_dispatch(&vk_shader_affine, f);
     vk_read_operand(&affine, s, f, X);
     vk_use_scratch(&affine, f, at, bytes, true, false);
     vk_read_operand(&affine, s, f, BETA);
@@ -120,8 +131,9 @@ static strata_status emit_grn(const strata_step *s, const strata_frame *f, strat
 const strata_kernel_def vk_kernel_grn = { .name = "grn.rows",
                                           .op = &strata_op_grn,
                                           .layouts = VK_ANY_LAYOUT,
+                                          .half = true,
                                           .in_place = true,
-                                          .accepts = vk_fits,
+                                          .accepts = accepts_vectors,
                                           .prepare = prepare_grn,
                                           .release = vk_release,
                                           .emit = emit_grn };

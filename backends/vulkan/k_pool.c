@@ -26,7 +26,7 @@ static strata_status emit_pool(const strata_step *s, const strata_frame *f, bool
         push.stride[i] = (uint32_t)a->stride[i];
         push.pad[i] = a->pad[i];
     }
-    vk_dispatch d = vk_shader_dispatch(&vk_shader_pool);
+    vk_dispatch d = vk_value_dispatch(&vk_shader_pool, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_spec(&d, max);
@@ -48,6 +48,7 @@ static strata_status emit_avg(const strata_step *s, const strata_frame *f, strat
 const strata_kernel_def vk_kernel_max_pool = { .name = "max_pool.window",
                                                .op = &strata_op_max_pool,
                                                .layouts = VK_NHWC,
+                                               .half = true,
                                                .accepts = vk_fits,
                                                .prepare = vk_prepare,
                                                .release = vk_release,
@@ -56,6 +57,7 @@ const strata_kernel_def vk_kernel_max_pool = { .name = "max_pool.window",
 const strata_kernel_def vk_kernel_avg_pool = { .name = "avg_pool.window",
                                                .op = &strata_op_avg_pool,
                                                .layouts = VK_NHWC,
+                                               .half = true,
                                                .accepts = vk_fits,
                                                .prepare = vk_prepare,
                                                .release = vk_release,
@@ -69,7 +71,7 @@ static strata_status emit_global(const strata_step *s, const strata_frame *f, st
     const uint32_t           area = (uint32_t)(x.dim[2] * x.dim[3]), maps = (uint32_t)(x.dim[0] * x.dim[1]);
     vk_rows     rows = x.layout == STRATA_NHWC ? (vk_rows){ (uint32_t)x.dim[0], area, (uint32_t)x.dim[1] }
                                                : (vk_rows){ maps, area, 1 };
-    vk_dispatch d = vk_shader_dispatch(&vk_shader_reduce);
+    vk_dispatch d = vk_value_dispatch(&vk_shader_reduce, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_over_rows(&d, s->device, rows, 0);
@@ -80,6 +82,7 @@ static strata_status emit_global(const strata_step *s, const strata_frame *f, st
 const strata_kernel_def vk_kernel_global_avg_pool = { .name = "global_avg_pool.rows",
                                                       .op = &strata_op_global_avg_pool,
                                                       .layouts = VK_ANY_LAYOUT,
+                                                      .half = true,
                                                       .accepts = vk_fits,
                                                       .prepare = vk_prepare,
                                                       .release = vk_release,
@@ -110,7 +113,7 @@ static strata_status emit_resize(const strata_step *s, const strata_frame *f, st
                                         .w = (uint32_t)x[3],
                                         .oh = (uint32_t)y[2],
                                         .ow = (uint32_t)y[3] };
-    vk_dispatch                d = vk_shader_dispatch(&vk_shader_resize);
+    vk_dispatch                d = vk_value_dispatch(&vk_shader_resize, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_spec(&d, a->mode == STRATA_RESIZE_NEAREST ? NEAREST : a->align_corners ? ALIGN_CORNERS : HALF_PIXEL);
@@ -122,6 +125,7 @@ static strata_status emit_resize(const strata_step *s, const strata_frame *f, st
 const strata_kernel_def vk_kernel_resize = { .name = "resize.sample",
                                              .op = &strata_op_resize,
                                              .layouts = VK_NHWC,
+                                             .half = true,
                                              .accepts = accepts_resize,
                                              .prepare = vk_prepare,
                                              .release = vk_release,

@@ -15,14 +15,23 @@ typedef struct gather_push {
     uint32_t extent[STRATA_MAX_RANK]; /* of the operand */
 } gather_push;
 
-/* Floats between neighbours of operand 0. */
+/* Elements between neighbours of operand 0. */
 static void operand_steps(const strata_step *s, uint32_t steps[STRATA_MAX_RANK])
 {
     const strata_tensor_desc x = vk_operand_desc(s->node, 0);
     vk_steps(&x, steps);
 }
 
-/* steps[i]: floats between neighbours of the operand along logical dimension i of the result; pad may be
+/* A copy may turn floats into float16 or back. */
+static vk_dispatch gather_dispatch(const strata_step *s, const strata_frame *f)
+{
+    const bool half = s->node->desc.dtype == STRATA_F16;
+    if ((s->node->in[0]->desc.dtype == STRATA_F16) == half || vk_has_constant(s->node, 0))
+        return vk_value_dispatch(&vk_shader_gather, f);
+    return vk_shader_dispatch(half ? &vk_shader_gather_float_half : &vk_shader_gather_half_float);
+}
+
+/* steps[i]: elements between neighbours of the operand along logical dimension i of the result; pad may be
  * NULL. */
 static strata_status emit_gather(const strata_step *s, const strata_frame *f, uint32_t base,
                                  const uint32_t steps[STRATA_MAX_RANK], const strata_pad_attrs *pad,
@@ -30,7 +39,7 @@ static strata_status emit_gather(const strata_step *s, const strata_frame *f, ui
 {
     const strata_tensor_desc *out = f->out.desc;
     gather_push               push = { .count = vk_count(out), .base = base };
-    vk_dispatch               d = vk_shader_dispatch(&vk_shader_gather);
+    vk_dispatch               d = gather_dispatch(s, f);
     int                       order[STRATA_MAX_RANK];
     vk_memory_order(out, order);
     for (int i = 0; i < out->rank; i++) {
@@ -101,7 +110,7 @@ static strata_status emit_concat(const strata_step *s, const strata_frame *f, st
     const int                  count = strata_operand_count(s->node);
     vk_rows                    rows = vk_rows_of(f->out.desc, a->axis);
     concat_push push = { .count = vk_count(f->out.desc), .length = rows.length, .inner = rows.inner };
-    vk_dispatch d = vk_shader_dispatch(&vk_shader_concat);
+    vk_dispatch d = vk_value_dispatch(&vk_shader_concat, f);
     uint32_t    end = 0;
     for (int k = 0; k < STRATA_MAX_OPERANDS; k++) {
         if (k < count) {
@@ -123,6 +132,7 @@ static strata_status emit_concat(const strata_step *s, const strata_frame *f, st
 const strata_kernel_def vk_kernel_copy = { .name = "copy.gather",
                                            .op = &strata_op_copy,
                                            .layouts = VK_ANY_LAYOUT,
+                                           .half = true,
                                            .accepts = vk_fits,
                                            .prepare = vk_prepare,
                                            .release = vk_release,
@@ -131,6 +141,7 @@ const strata_kernel_def vk_kernel_copy = { .name = "copy.gather",
 const strata_kernel_def vk_kernel_reshape = { .name = "reshape.gather",
                                               .op = &strata_op_reshape,
                                               .layouts = VK_NCHW,
+                                              .half = true,
                                               .accepts = vk_fits,
                                               .prepare = vk_prepare,
                                               .release = vk_release,
@@ -139,6 +150,7 @@ const strata_kernel_def vk_kernel_reshape = { .name = "reshape.gather",
 const strata_kernel_def vk_kernel_transpose = { .name = "transpose.gather",
                                                 .op = &strata_op_transpose,
                                                 .layouts = VK_NCHW,
+                                                .half = true,
                                                 .accepts = vk_fits,
                                                 .prepare = vk_prepare,
                                                 .release = vk_release,
@@ -147,6 +159,7 @@ const strata_kernel_def vk_kernel_transpose = { .name = "transpose.gather",
 const strata_kernel_def vk_kernel_slice = { .name = "slice.gather",
                                             .op = &strata_op_slice,
                                             .layouts = VK_ANY_LAYOUT,
+                                            .half = true,
                                             .accepts = vk_fits,
                                             .prepare = vk_prepare,
                                             .release = vk_release,
@@ -155,6 +168,7 @@ const strata_kernel_def vk_kernel_slice = { .name = "slice.gather",
 const strata_kernel_def vk_kernel_pad = { .name = "pad.gather",
                                           .op = &strata_op_pad,
                                           .layouts = VK_ANY_LAYOUT,
+                                          .half = true,
                                           .accepts = vk_fits,
                                           .prepare = vk_prepare,
                                           .release = vk_release,
@@ -163,6 +177,7 @@ const strata_kernel_def vk_kernel_pad = { .name = "pad.gather",
 const strata_kernel_def vk_kernel_concat = { .name = "concat.gather",
                                              .op = &strata_op_concat,
                                              .layouts = VK_ANY_LAYOUT,
+                                             .half = true,
                                              .accepts = vk_fits,
                                              .prepare = vk_prepare,
                                              .release = vk_release,

@@ -6,7 +6,8 @@
 
 /* ---- prepare ------------------------------------------------------------------------------------- */
 
-strata_status vk_upload(strata_step *s, int k, const float *data, size_t count, strata_error *err)
+strata_status vk_upload(strata_step *s, int k, const float *data, size_t count, strata_dtype dtype,
+                        strata_error *err)
 {
     vk_state *state = s->state;
     if (!state) {
@@ -14,11 +15,19 @@ strata_status vk_upload(strata_step *s, int k, const float *data, size_t count, 
         if (!state)
             return strata_fail(err, STRATA_NOMEM, "no memory to prepare");
     }
-    const size_t bytes = count * sizeof *data;
+    const size_t bytes = count * strata_dtype_size(dtype);
     STRATA_TRY(vk_alloc(s->device, bytes, &state->constant[k], err));
     s->state_bytes += bytes;
     s->consumed |= 1u << k;
-    return vk_write(s->device, &state->constant[k], 0, data, bytes, err);
+    if (dtype == STRATA_F32)
+        return vk_write(s->device, &state->constant[k], 0, data, bytes, err);
+    void *converted = malloc(bytes);
+    if (!converted)
+        return strata_fail(err, STRATA_NOMEM, "no memory to prepare");
+    strata_convert_from_f32(data, dtype, converted, count);
+    strata_status status = vk_write(s->device, &state->constant[k], 0, converted, bytes, err);
+    free(converted);
+    return status;
 }
 
 /* The elements of x, given in row-major order, as they lie in NHWC. */
@@ -26,14 +35,14 @@ static strata_status upload_turned(strata_step *s, int k, const strata_tensor_de
 {
     const int64_t channels = x->dim[1], area = x->dim[2] * x->dim[3];
     const float  *from = vk_constant(s, k);
-    float        *turned = malloc(strata_bytes(x));
+    float        *turned = malloc((size_t)strata_count(x) * sizeof *turned);
     if (!turned)
         return strata_fail(err, STRATA_NOMEM, "no memory to prepare");
     for (int64_t n = 0; n < x->dim[0]; n++)
         for (int64_t c = 0; c < channels; c++)
             for (int64_t p = 0; p < area; p++)
                 turned[(n * area + p) * channels + c] = from[(n * channels + c) * area + p];
-    strata_status status = vk_upload(s, k, turned, (size_t)strata_count(x), err);
+    strata_status status = vk_upload(s, k, turned, (size_t)strata_count(x), s->node->desc.dtype, err);
     free(turned);
     return status;
 }
@@ -48,8 +57,17 @@ strata_status vk_prepare(strata_step *s, strata_error *err)
         if (x.layout == STRATA_NHWC && !strata_layout_free(&x))
             STRATA_TRY(upload_turned(s, k, &x, err));
         else
-            STRATA_TRY(vk_upload(s, k, vk_constant(s, k), (size_t)strata_count(&x), err));
+            STRATA_TRY(vk_upload(s, k, vk_constant(s, k), (size_t)strata_count(&x), n->desc.dtype, err));
     }
+    return STRATA_OK;
+}
+
+strata_status vk_prepare_floats(strata_step *s, strata_error *err)
+{
+    for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+        if (vk_has_constant(s->node, k))
+            STRATA_TRY(vk_upload(s, k, vk_constant(s, k), (size_t)strata_count(&s->node->in[k]->desc), STRATA_F32,
+                                 err));
     return STRATA_OK;
 }
 

@@ -4,7 +4,7 @@
  * dispatches: a shader with its specialization, the buffers in the order of their bindings, push constants,
  * the number of workgroups.
  *
- *     vk_dispatch d = vk_shader_dispatch(&vk_shader_pool);
+ *     vk_dispatch d = vk_value_dispatch(&vk_shader_pool, f);
  *     vk_read_operand(&d, s, f, 0);
  *     vk_write_result(&d, f);
  *     vk_spec(&d, MAX);
@@ -12,7 +12,8 @@
  *     vk_cover(&d, invocations);
  *     return vk_emit(f->stream, &d, err);
  *
- * Rank-4 values lie as NHWC. Every value is one range of floats without padding.
+ * Rank-4 values lie as NHWC. Every value is one range of floats, or of float16, without padding; the
+ * descriptor of the result says which, and all operands that are not constant are of the same kind.
  */
 #ifndef STRATA_VULKAN_KERNEL_H
 #define STRATA_VULKAN_KERNEL_H
@@ -34,10 +35,13 @@ typedef struct vk_state {
     vk_slice constant[STRATA_MAX_OPERANDS]; /* by operand; empty where it is no constant */
 } vk_state;
 
-/* Uploads all constant operands as they lie in the layout of the node's other values. */
+/* Uploads all constant operands as they lie in the layout and the type of the node's other values. */
 strata_status vk_prepare(strata_step *s, strata_error *err);
-/* Puts `count` floats in place of constant operand k, which emit then never reads. */
-strata_status vk_upload(strata_step *s, int k, const float *data, size_t count, strata_error *err);
+/* Uploads them as floats in row-major order: what shaders take beside values. */
+strata_status vk_prepare_floats(strata_step *s, strata_error *err);
+/* Puts `count` numbers, as `dtype`, in place of constant operand k, which emit then never reads. */
+strata_status vk_upload(strata_step *s, int k, const float *data, size_t count, strata_dtype dtype,
+                        strata_error *err);
 void          vk_release(strata_step *s);
 /* The floats of a constant operand in row-major order; only in prepare. */
 static inline const float *vk_constant(const strata_step *s, int k)
@@ -54,6 +58,11 @@ static inline bool vk_has_constant(const strata_node *n, int k)
 static inline vk_dispatch vk_shader_dispatch(const vk_shader *shader)
 {
     return (vk_dispatch){ .key.shader = shader, .groups = { 1, 1, 1 } };
+}
+/* By the build of the shader for values like the result. */
+static inline vk_dispatch vk_value_dispatch(const vk_shader *shader, const strata_frame *f)
+{
+    return vk_shader_dispatch(f->out.desc->dtype == STRATA_F16 ? shader->half : shader);
 }
 void vk_read_operand(vk_dispatch *d, const strata_step *s, const strata_frame *f, int k);
 void vk_write_result(vk_dispatch *d, const strata_frame *f);
@@ -72,13 +81,19 @@ void vk_cover(vk_dispatch *d, uint64_t invocations);
  * for all. */
 strata_status vk_emit_affine(vk_dispatch *d, const strata_frame *f, uint32_t scale_pitch, strata_error *err);
 
+/* As many invocations as keep the device busy: half of what its processors hold at once, or so. */
+static inline uint64_t vk_busy(const strata_device *dev)
+{
+    return dev->imitation ? 64 : 512 * (uint64_t)dev->adapter->processors;
+}
+
 /* ---- Shapes ---- */
 
 /* Operand k as it lies on the device: constants were turned into the layout of the result. */
 strata_tensor_desc vk_operand_desc(const strata_node *n, int k);
 /* Logical dimensions in the order in which they lie, outermost first. */
 void vk_memory_order(const strata_tensor_desc *d, int order[STRATA_MAX_RANK]);
-/* Floats between neighbours along each logical dimension. */
+/* Elements between neighbours along each logical dimension. */
 void vk_steps(const strata_tensor_desc *d, uint32_t step[STRATA_MAX_RANK]);
 /* The value as [outer][length][inner] in memory, where `length` is logical dimension `axis`. */
 typedef struct vk_rows {

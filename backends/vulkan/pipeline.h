@@ -11,16 +11,17 @@
 enum { VK_MAX_SPEC = 16 };
 
 typedef struct vk_shader { /* lives as long as the device */
-    const char     *name;
-    const uint32_t *code;
-    size_t          bytes;
-    int             bindings;
+    const char             *name;
+    const uint32_t         *code;
+    size_t                  bytes;
+    int                     bindings;
+    const struct vk_shader *half; /* the build for values of float16; NULL: none */
 } vk_shader;
 
 /* vk_shader_NAME: every line of shaders.def. */
 #define SHADER(name, bindings) extern const vk_shader vk_shader_##name;
+#define SINGLE(name, bindings) extern const vk_shader vk_shader_##name;
 #include "shaders.def"
-#undef SHADER
 /* All of them, NULL-terminated. */
 extern const vk_shader *const vk_shaders[];
 

@@ -154,7 +154,7 @@ strata_status strata_vk_upload(strata_step *s, int k, const float *data, size_t 
 {
     if (k < 0 || k >= STRATA_MAX_OPERANDS || !vk_has_constant(s->node, k) || count == 0)
         return strata_fail(err, STRATA_INVALID, "operand %d is no constant, or it is given no data", k);
-    return vk_upload(s, k, data, count, err);
+    return vk_upload(s, k, data, count, STRATA_F32, err);
 }
 
 void strata_vk_release(strata_step *s) { vk_release(s); }

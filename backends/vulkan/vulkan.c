@@ -86,6 +86,11 @@ static strata_status open_device(strata_context *ctx, int index, const strata_de
     return vk_device_open(v, index, options->threads, out, err);
 }
 
+static bool stores(const strata_device *dev, strata_dtype dtype)
+{
+    return dtype == STRATA_F32 || (dtype == STRATA_F16 && dev->adapter->half);
+}
+
 static strata_status alloc_buffer(strata_device *dev, size_t bytes, strata_buffer **out, strata_error *err)
 {
     strata_buffer *b = calloc(1, sizeof *b);
@@ -140,6 +145,7 @@ const strata_backend_def strata_backend_vulkan = {
     .describe = describe,
     .open = open_device,
     .close = vk_device_close,
+    .stores = stores,
     .alloc = alloc_buffer,
     .free = free_buffer,
     .map = map_buffer,

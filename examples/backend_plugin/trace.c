@@ -99,6 +99,9 @@ static strata_status open_device(strata_context *ctx, int index, const strata_de
 
 static void close_device(strata_device *dev) { free(dev); }
 
+/* The kernels compute with float32. */
+static bool stores(const strata_device *dev, strata_dtype dtype) { return (void)dev, dtype == STRATA_F32; }
+
 /* ---- Buffers: all values of a program, and its constants --------------------------------------------------------- */
 
 static strata_status alloc_buffer(strata_device *dev, size_t bytes, strata_buffer **out, strata_error *err)
@@ -178,7 +181,7 @@ static void discard(strata_device *dev, void *recorded)
 static const strata_backend_def backend = {
     .name = "trace", .layout = STRATA_NCHW, .host_memory = true, .kernels = kernels,
     .count = count_devices, .describe = describe, .open = open_device, .close = close_device,
-    .alloc = alloc_buffer, .free = free_buffer, .map = map_buffer, .write = write_buffer, .read = read_buffer,
+    .stores = stores, .alloc = alloc_buffer, .free = free_buffer, .map = map_buffer, .write = write_buffer, .read = read_buffer,
     .record = record, .run = run, .discard = discard,
 };
 

@@ -279,6 +279,7 @@ struct strata_kernel_def {
     const strata_op_def *op;
     unsigned layouts;          /* bits 1 << STRATA_NHWC ...: of all rank-4 values that are not constant */
     bool     by_rows;          /* prepare reads constants with strata_tensor_rows: they need not be in memory whole */
+    bool     half;             /* values may be float16 as well, all of one node's that are not constant */
     bool     in_place;         /* out may be the memory of operand 0 when that is of the same size and dies here */
     bool approximate;          /* trades bits for speed: beyond the rounding of the op's own formula. Not for programs that
                                   want to be exact */
@@ -312,6 +313,8 @@ struct strata_backend_def {
     strata_status (*open)(strata_context *ctx, int index, const strata_device_options *options, strata_device **out,
                           strata_error *err);
     void          (*close)(strata_device *dev);
+    /* Whether values of this type may lie on the device; STRATA_F32 always may. */
+    bool          (*stores)(const strata_device *dev, strata_dtype dtype);
     strata_status (*alloc)(strata_device *dev, size_t bytes, strata_buffer **out, strata_error *err);
     void          (*free)(strata_device *dev, strata_buffer *buf);
     void         *(*map)(strata_buffer *buf); /* the bytes when host_memory, else NULL */

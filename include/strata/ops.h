@@ -67,7 +67,7 @@ typedef enum strata_resize_mode { STRATA_RESIZE_NEAREST, STRATA_RESIZE_BILINEAR 
 typedef struct strata_resize_attrs { int size[2], mode, align_corners; } strata_resize_attrs;
 
 /* copy(x): the same values in another layout or on another device; inserted by the compiler */
-typedef struct strata_copy_attrs { int layout; } strata_copy_attrs;
+typedef struct strata_copy_attrs { int layout, dtype; } strata_copy_attrs; /* dtype: STRATA_F32 or STRATA_F16 */
 
 /* The definitions: strata_op_conv2d and so on, one line each in ops/ops.def. */
 #define OP(name) extern STRATA_API const strata_op_def strata_op_##name;

@@ -356,6 +356,8 @@ STRATA_API int strata_list_devices(strata_context *ctx, void (*fn)(void *user, c
 typedef struct strata_program_options {
     const char    *device;        /* as --device; NULL: "cpu" */
     bool           strict_device; /* a node that the device has no kernel for is an error */
+    strata_dtype   precision;     /* of values in the device's memory: STRATA_F32, or STRATA_F16 where the device can;
+                                     sums are float32, inputs and outputs too */
     int            threads;       /* 0: the processors this process may use */
     bool           exact;         /* no kernels that trade bits for speed. Else 3x3 convolutions may use Winograd's
                                      algorithms: errors stay below 1e-4 of a map's largest value, not 2e-5 */
@@ -384,6 +386,7 @@ typedef struct strata_program_info {
     size_t peak_bytes;    /* the most that is in use at once, graph included, by compiling and by one session with its
                              tensors; of the devices' memory too */
     int    parts, steps, fallback_steps, threads;
+    strata_dtype precision; /* of values on the device */
     char   device[160];
 } strata_program_info;
 STRATA_API void strata_program_get_info(const strata_program *p, strata_program_info *out);

@@ -7,10 +7,10 @@ layout(local_size_x = 256) in;
 layout(push_constant) uniform Push {
     uint count, image, channels, inner, scale_pitch;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
 layout(binding = 1) readonly buffer Scale { float scale[]; };
 layout(binding = 2) readonly buffer Shift { float shift[]; };
-layout(binding = 3) writeonly buffer Y { float y[]; };
+layout(binding = 3) writeonly buffer Y { STORED y[]; };
 
 void main()
 {
@@ -18,5 +18,5 @@ void main()
     if (i >= p.count)
         return;
     uint c = i / p.inner % p.channels;
-    y[i]   = scale[i / p.image * p.scale_pitch + c] * x[i] + shift[c];
+    y[i]   = STORED(scale[i / p.image * p.scale_pitch + c] * float(x[i]) + shift[c]);
 }

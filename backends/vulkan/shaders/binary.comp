@@ -11,9 +11,9 @@ layout(constant_id = 2) const int  RANK = 1;
 layout(push_constant) uniform Push {
     uint count, dim[6], x_step[6], y_step[6];
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) readonly buffer Y { float y[]; };
-layout(binding = 2) writeonly buffer Z { float z[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) readonly buffer Y { STORED y[]; };
+layout(binding = 2) writeonly buffer Z { STORED z[]; };
 
 void main()
 {
@@ -27,6 +27,6 @@ void main()
         xi += at * p.x_step[d];
         yi += at * p.y_step[d];
     }
-    float a = x[xi], b = y[yi];
-    z[i] = activate(ACT, FORM == 0 ? a + b : FORM == 1 ? a - b : FORM == 2 ? a * b : a / b);
+    float a = float(x[xi]), b = float(y[yi]);
+    z[i] = STORED(activate(ACT, FORM == 0 ? a + b : FORM == 1 ? a - b : FORM == 2 ? a * b : a / b));
 }

@@ -1,4 +1,26 @@
 // common.glsl: what all shaders share.
+//
+// Values lie in memory as STORED: float, or with HALF float16_t, and are floats once they are loaded. Four side by
+// side are a STORED4. What the host prepares for one shader (bias, scale, gamma) is float in both. Few shaders turn
+// one into the other: what these write is a RESULT, with TO_FLOAT or TO_HALF.
+
+#if defined(HALF) || defined(TO_HALF)
+#extension GL_EXT_shader_16bit_storage : require
+#endif
+#ifdef HALF
+#define STORED  float16_t
+#define STORED4 f16vec4
+#else
+#define STORED  float
+#define STORED4 vec4
+#endif
+#if defined(TO_FLOAT)
+#define RESULT float
+#elif defined(TO_HALF)
+#define RESULT float16_t
+#else
+#define RESULT STORED
+#endif
 
 // Workgroups along x, continued in y where drivers end.
 uint flat_group()

@@ -1,46 +1,82 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// conv_depthwise.comp: one channel in and out per group. T is float, or vec4 for four channels at once.
+// conv_depthwise.comp: one channel in and out per group. T is float, or vec4 for four channels at once. An invocation
+// computes COLUMNS pixels that are neighbours in a row, so that weights and, with a stride below the window's width,
+// most of x are loaded once for several of them.
 #include "common.glsl"
 #include "conv.glsl"
+#extension GL_EXT_control_flow_attributes : require
 
 #ifdef FOUR
-#define T vec4
-#define WIDTH 4
+#define T        vec4
+#define STORED_T STORED4
+#define WIDTH    4
 #else
-#define T float
-#define WIDTH 1
+#define T        float
+#define STORED_T STORED
+#define WIDTH    1
 #endif
 
 layout(local_size_x = 256) in;
-layout(binding = 0) readonly buffer X { T x[]; };
+layout(constant_id = 3) const uint COLUMNS = 1;
+layout(constant_id = 4) const uint TAPS    = 3;    // width of the window
+layout(constant_id = 5) const uint STEP    = 1;    // stride between columns; dilation is 1 when COLUMNS is not 1
+layout(binding = 0) readonly buffer X { STORED_T x[]; };
 layout(binding = 1) readonly buffer Weight { T weight[]; };
 layout(binding = 2) readonly buffer Bias { T bias[]; };
-layout(binding = 3) readonly buffer Residual { T residual[]; };
-layout(binding = 4) writeonly buffer Y { T y[]; };
+layout(binding = 3) readonly buffer Residual { STORED_T residual[]; };
+layout(binding = 4) writeonly buffer Y { STORED_T y[]; };
+
+const uint SEEN = (COLUMNS - 1) * STEP + TAPS; // columns of x that the windows cover
+
+void finish(uint id, uint channel, T sum)
+{
+    if (HAS_BIAS)
+        sum += bias[channel];
+    if (HAS_RESIDUAL)
+        sum += T(residual[id]);
+    y[id] = STORED_T(activate(ACT, sum));
+}
 
 void main()
 {
-    uint channels = p.c / WIDTH, id = FLAT_ID, channel = id % channels, pixel = id / channels;
-    if (pixel >= p.pixels)
+    uint channels = p.c / WIDTH, strips = (p.ow + COLUMNS - 1) / COLUMNS, id = FLAT_ID;
+    uint channel = id % channels, strip = id / channels, line = strip / strips, ox = strip % strips * COLUMNS;
+    if (line >= p.pixels / p.ow)
         return;
-    ivec3 window = window_of(pixel);
-    T     sum = T(0.0);
+    const uint pixel = line * p.ow + ox;
+    ivec3      window = window_of(pixel);
+    T          sum[COLUMNS];
+    [[unroll]] for (uint i = 0; i < COLUMNS; i++)
+        sum[i] = T(0.0);
     for (uint r = 0; r < p.kh; r++) {
         int row = window.y + int(r * p.dilation_y);
         if (row < 0 || row >= int(p.h))
             continue;
-        for (uint s = 0; s < p.kw; s++) {
-            int column = window.z + int(s * p.dilation_x);
-            if (column < 0 || column >= int(p.w))
-                continue;
-            sum += x[((uint(window.x) * p.h + uint(row)) * p.w + uint(column)) * channels + channel] *
-                   weight[(r * p.kw + s) * channels + channel];
+        uint base = (uint(window.x) * p.h + uint(row)) * p.w;
+        if (COLUMNS == 1) {
+            for (uint s = 0; s < TAPS; s++) {
+                int column = window.z + int(s * p.dilation_x);
+                if (column >= 0 && column < int(p.w))
+                    sum[0] += T(x[(base + uint(column)) * channels + channel]) *
+                              weight[(r * TAPS + s) * channels + channel];
+            }
+            continue;
+        }
+        T seen[SEEN];
+        [[unroll]] for (uint i = 0; i < SEEN; i++) {
+            int column = window.z + int(i);
+            seen[i] = T(0.0);
+            if (column >= 0 && column < int(p.w))
+                seen[i] = T(x[(base + uint(column)) * channels + channel]);
+        }
+        [[unroll]] for (uint s = 0; s < TAPS; s++) {
+            T w = weight[(r * TAPS + s) * channels + channel];
+            [[unroll]] for (uint i = 0; i < COLUMNS; i++)
+                sum[i] += seen[i * STEP + s] * w;
         }
     }
-    if (HAS_BIAS)
-        sum += bias[channel];
-    if (HAS_RESIDUAL)
-        sum += residual[id];
-    y[id] = activate(ACT, sum);
+    [[unroll]] for (uint i = 0; i < COLUMNS; i++)
+        if (ox + i < p.ow)
+            finish((pixel + i) * channels + channel, channel, sum[i]);
 }

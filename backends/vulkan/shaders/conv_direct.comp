@@ -7,11 +7,11 @@
 
 layout(local_size_x = 256) in;
 layout(constant_id = 3) const uint VECTORS = 1; // of four channels: 1 or 2
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) readonly buffer Weight { vec4 weight[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) readonly buffer Weight { STORED4 weight[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
-layout(binding = 3) readonly buffer Residual { float residual[]; };
-layout(binding = 4) writeonly buffer Y { float y[]; };
+layout(binding = 3) readonly buffer Residual { STORED residual[]; };
+layout(binding = 4) writeonly buffer Y { STORED y[]; };
 
 void finish(uint pixel, uint group, uint channel, float v)
 {
@@ -21,8 +21,8 @@ void finish(uint pixel, uint group, uint channel, float v)
     if (HAS_BIAS)
         v += bias[channel];
     if (HAS_RESIDUAL)
-        v += residual[pixel * p.o + channel];
-    y[pixel * p.o + channel] = activate(ACT, v);
+        v += float(residual[pixel * p.o + channel]);
+    y[pixel * p.o + channel] = STORED(activate(ACT, v));
 }
 
 void main()
@@ -45,10 +45,10 @@ void main()
             uint from = ((uint(window.x) * p.h + uint(row)) * p.w + uint(column)) * p.c + group * p.cg;
             uint at   = (group * p.k + (r * p.kw + s) * p.cg) * step + channel / 4;
             for (uint c = 0; c < p.cg; c++, at += step) {
-                float e = x[from + c];
-                low += e * weight[at];
+                float e = float(x[from + c]);
+                low += e * vec4(weight[at]);
                 if (VECTORS > 1)
-                    high += e * weight[at + 1];
+                    high += e * vec4(weight[at + 1]);
             }
         }
     }

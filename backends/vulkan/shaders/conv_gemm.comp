@@ -1,99 +1,138 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// conv_gemm.comp: the implicit matrix product, see gemm.c. ORDER vk_gemm_emit
+// conv_gemm.comp: the implicit matrix product in float, see gemm.c.
 #include "common.glsl"
 #include "conv.glsl"
 
-layout(constant_id = 3) const bool SPLIT        = false; // partial sums only
-layout(constant_id = 4) const bool POINTWISE    = false; // 1x1, stride 1: pixel p needs pixel p only
-layout(constant_id = 5) const uint PIXELS       = 64;    // of the tile; PIXELS and CHANNELS: powers of two
-layout(constant_id = 6) const uint CHANNELS     = 64;
-layout(constant_id = 7) const uint DEPTH        = 16;    // of the piece of k in shared memory
-layout(constant_id = 8) const uint OWN_PIXELS   = 4;     // of one invocation
-layout(constant_id = 9) const uint OWN_CHANNELS = 4;
-layout(local_size_x_id = 10) in;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) readonly buffer Weight { float weight[]; };
+#define VECTOR 4
+#include "conv_tile.glsl"
+
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 0) readonly buffer X4 { STORED4 x4[]; };
+layout(binding = 1) readonly buffer Weight { STORED4 weight[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
-layout(binding = 3) readonly buffer Residual { float residual[]; };
-layout(binding = 4) writeonly buffer Y { float y[]; };
+layout(binding = 3) readonly buffer Residual { STORED residual[]; };
+layout(binding = 3) readonly buffer Residual4 { STORED4 residual4[]; };
+layout(binding = 4) writeonly buffer Y { STORED y[]; };
+layout(binding = 4) writeonly buffer Y4 { STORED4 y4[]; };
+layout(binding = 4) writeonly buffer Partial { float partial[]; };
+layout(binding = 4) writeonly buffer Partial4 { vec4 partial4[]; };
 
-const uint X_PITCH = PIXELS + 4; // keeps the stores of neighbouring k out of each other's banks
-shared float  xs[DEPTH * X_PITCH];
-shared float  ws[DEPTH * CHANNELS];
-shared ivec3  windows[PIXELS];
+// X lies turned, the pixels of one k side by side.
+const uint X_PITCH = PIXELS + 4;
+shared float xs[DEPTH * X_PITCH];
+shared vec4  ws[DEPTH * CHANNELS / 4];
 
-float x_at(uint pixel, uint local, uint k, uint group)
+// What an invocation computes is cut into blocks of 4 x 4, spread evenly over the tile: neighbours then read
+// neighbouring words of shared memory.
+layout(constant_id = 13) const uint STEPS = 1; // of k written out: GPUs gain, compilers for processors choke
+
+const uint P_BLOCKS = OWN_PIXELS / 4, C_BLOCKS = OWN_CHANNELS / 4;
+const uint P_ACROSS = PIXELS / OWN_PIXELS, C_ACROSS = CHANNELS / OWN_CHANNELS; // invocations
+
+vec4 next_x[ROWS], next_w[W_ROWS];
+
+void load(uint k0)
 {
-    if (POINTWISE)
-        return x[pixel * p.c + group * p.cg + k];
-    uint  tap = k / p.cg, channel = k % p.cg;
-    ivec3 window = windows[local];
-    int   row = window.y + int(tap / p.kw * p.dilation_y), column = window.z + int(tap % p.kw * p.dilation_x);
-    if (row < 0 || row >= int(p.h) || column < 0 || column >= int(p.w))
-        return 0.0;
-    return x[((uint(window.x) * p.h + uint(row)) * p.w + uint(column)) * p.c + group * p.cg + channel];
+    [[unroll]] for (uint i = 0; i < ROWS; i++) {
+        uint at;
+        next_x[i] = vec4(0.0);
+        if (ALIGNED) {
+            if (find_vector(i, at))
+                next_x[i] = vec4(x4[at / 4]);
+        } else {
+            [[unroll]] for (uint j = 0; j < 4; j++)
+                if (find_element(i, j, at))
+                    next_x[i][j] = float(x[at]);
+        }
+    }
+    [[unroll]] for (uint i = 0; i < W_ROWS; i++) {
+        uint at;
+        next_w[i] = vec4(0.0);
+        if (find_weight(i, k0, at))
+            next_w[i] = vec4(weight[at]);
+    }
+}
+
+void store_shared()
+{
+    const uint t = gl_LocalInvocationID.x;
+    [[unroll]] for (uint i = 0; i < ROWS; i++)
+        [[unroll]] for (uint j = 0; j < 4; j++)
+            xs[(t % VECTORS * 4 + j) * X_PITCH + t / VECTORS + i * ROW_STEP] = next_x[i][j];
+    [[unroll]] for (uint i = 0; i < W_ROWS; i++)
+        ws[t + i * THREADS] = next_w[i];
+}
+
+void finish(uint pixel, uint channel, vec4 v)
+{
+    if (pixel >= p.pixels || channel >= p.og)
+        return;
+    const uint left = min(p.og - channel, 4);
+    channel += group * p.og;
+    uint at = pixel * p.o + channel;
+    if (SPLIT) {
+        at += split_at * p.pixels * p.o;
+        if (WIDE) {
+            partial4[at / 4] = v;
+        } else {
+            for (uint j = 0; j < left; j++)
+                partial[at + j] = v[j];
+        }
+        return;
+    }
+    if (WIDE) {
+        if (HAS_BIAS)
+            v += vec4(bias[channel], bias[channel + 1], bias[channel + 2], bias[channel + 3]);
+        if (HAS_RESIDUAL)
+            v += vec4(residual4[at / 4]);
+        y4[at / 4] = STORED4(activate(ACT, v));
+        return;
+    }
+    for (uint j = 0; j < left; j++) {
+        float e = v[j];
+        if (HAS_BIAS)
+            e += bias[channel + j];
+        if (HAS_RESIDUAL)
+            e += float(residual[at + j]);
+        y[at + j] = STORED(activate(ACT, e));
+    }
 }
 
 void main()
 {
-    const uint threads = gl_WorkGroupSize.x, t = gl_LocalInvocationID.x, across = CHANNELS / OWN_CHANNELS;
-    uint       ranges = (p.og + CHANNELS - 1) / CHANNELS, tile = flat_group();
-    uint       first_channel = tile % ranges * CHANNELS, first_pixel = tile / ranges * PIXELS;
-    uint       group = gl_WorkGroupID.z % p.groups, split = gl_WorkGroupID.z / p.groups;
-    uint       begin = split * p.share, end = min(begin + p.share, p.k);
+    const uint t = gl_LocalInvocationID.x, own_pixel = t / C_ACROSS * 4, own_channel = t % C_ACROSS * 4;
+    vec4       acc[OWN_PIXELS * C_BLOCKS];
+    [[unroll]] for (uint i = 0; i < OWN_PIXELS * C_BLOCKS; i++)
+        acc[i] = vec4(0.0);
 
-    if (!POINTWISE) {
-        for (uint i = t; i < PIXELS; i += threads)
-            windows[i] = window_of(min(first_pixel + i, p.pixels - 1));
+    begin_tile();
+    uint k0 = split_at * p.share;
+    load(k0);
+    while (k0 < k_end) {
+        store_shared();
         barrier();
-    }
-
-    float acc[OWN_PIXELS * OWN_CHANNELS], mine[OWN_PIXELS];
-    for (uint i = 0; i < OWN_PIXELS * OWN_CHANNELS; i++)
-        acc[i] = 0.0;
-    const uint own_pixel = t / across * OWN_PIXELS, own_channel = t % across * OWN_CHANNELS;
-
-    for (uint k0 = begin; k0 < end; k0 += DEPTH) {
-        for (uint i = t; i < PIXELS * DEPTH; i += threads) { // neighbours along k, as x lies
-            uint k = i % DEPTH, local = i / DEPTH, pixel = first_pixel + local;
-            bool present = k0 + k < end && pixel < p.pixels;
-            xs[k * X_PITCH + local] = present ? x_at(pixel, local, k0 + k, group) : 0.0;
-        }
-        for (uint i = t; i < CHANNELS * DEPTH; i += threads) { // ... along channels, as weights lie
-            uint local = i % CHANNELS, k = i / CHANNELS, channel = first_channel + local;
-            bool present = k0 + k < end && channel < p.pitch;
-            ws[i] = present ? weight[(group * p.k + k0 + k) * p.pitch + channel] : 0.0;
-        }
-        barrier();
-        for (uint k = 0; k < DEPTH; k++) {
-            for (uint i = 0; i < OWN_PIXELS; i++)
-                mine[i] = xs[k * X_PITCH + own_pixel + i];
-            for (uint j = 0; j < OWN_CHANNELS; j++) {
-                float w = ws[k * CHANNELS + own_channel + j];
-                for (uint i = 0; i < OWN_PIXELS; i++)
-                    acc[i * OWN_CHANNELS + j] += mine[i] * w;
-            }
+        k0 += DEPTH;
+        advance();
+        if (k0 < k_end) // on its way while this piece is multiplied
+            load(k0);
+        for (uint k1 = 0; k1 < DEPTH; k1 += STEPS) [[unroll]] for (uint k = k1; k < k1 + STEPS; k++) {
+            vec4 w[C_BLOCKS];
+            [[unroll]] for (uint j = 0; j < C_BLOCKS; j++)
+                w[j] = ws[(k * CHANNELS + own_channel + j * C_ACROSS * 4) / 4];
+            [[unroll]] for (uint b = 0; b < P_BLOCKS; b++)
+                [[unroll]] for (uint i = 0; i < 4; i++) {
+                    float e = xs[k * X_PITCH + own_pixel + b * P_ACROSS * 4 + i];
+                    [[unroll]] for (uint j = 0; j < C_BLOCKS; j++)
+                        acc[(b * 4 + i) * C_BLOCKS + j] += e * w[j];
+                }
         }
         barrier();
     }
 
-    for (uint i = 0; i < OWN_PIXELS; i++)
-        for (uint j = 0; j < OWN_CHANNELS; j++) {
-            uint pixel = first_pixel + own_pixel + i, channel = first_channel + own_channel + j;
-            if (pixel >= p.pixels || channel >= p.og)
-                continue;
-            channel += group * p.og;
-            float v = acc[i * OWN_CHANNELS + j];
-            uint  at = pixel * p.o + channel;
-            if (SPLIT) {
-                y[split * p.pixels * p.o + at] = v;
-                continue;
-            }
-            if (HAS_BIAS)
-                v += bias[channel];
-            if (HAS_RESIDUAL)
-                v += residual[at];
-            y[at] = activate(ACT, v);
-        }
+    [[unroll]] for (uint b = 0; b < P_BLOCKS; b++)
+        [[unroll]] for (uint i = 0; i < 4; i++)
+            [[unroll]] for (uint j = 0; j < C_BLOCKS; j++)
+                finish(first_pixel + own_pixel + b * P_ACROSS * 4 + i,
+                       first_channel + own_channel + j * C_ACROSS * 4, acc[(b * 4 + i) * C_BLOCKS + j]);
 }

@@ -10,8 +10,8 @@ layout(constant_id = 1) const bool PADDED = false;
 layout(push_constant) uniform Push {
     uint count, base, dim[6], step[6], before[6], extent[6];
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) writeonly buffer Y { float y[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) writeonly buffer Y { RESULT y[]; };
 
 void main()
 {
@@ -29,5 +29,5 @@ void main()
         }
         from += at * p.step[d];
     }
-    y[i] = inside ? x[from] : 0.0;
+    y[i] = RESULT(inside ? float(x[from]) : 0.0);
 }

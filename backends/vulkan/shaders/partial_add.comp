@@ -7,9 +7,9 @@ layout(local_size_x = 256) in;
 layout(push_constant) uniform Push {
     uint count, channels, added, inner;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) readonly buffer Y { float y[]; };
-layout(binding = 2) writeonly buffer Z { float z[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) readonly buffer Y { STORED y[]; };
+layout(binding = 2) writeonly buffer Z { STORED z[]; };
 
 void main()
 {
@@ -17,8 +17,8 @@ void main()
     if (i >= p.count)
         return;
     uint row = i / p.inner, c = row % p.channels;
-    float v = x[i];
+    float v = float(x[i]);
     if (c < p.added)
-        v += y[(row / p.channels * p.added + c) * p.inner + i % p.inner];
-    z[i] = v;
+        v += float(y[(row / p.channels * p.added + c) * p.inner + i % p.inner]);
+    z[i] = STORED(v);
 }

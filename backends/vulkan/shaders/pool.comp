@@ -10,8 +10,8 @@ layout(push_constant) uniform Push {
     int  top, left;
     uint count_pad;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) writeonly buffer Y { float y[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) writeonly buffer Y { STORED y[]; };
 
 void main()
 {
@@ -27,7 +27,7 @@ void main()
     float v = MAX ? uintBitsToFloat(0xff800000u) : 0.0; // minus infinity
     for (int r = low_y; r < high_y; r++)
         for (int s = low_x; s < high_x; s++) {
-            float e = x[((image * p.h + uint(r)) * p.w + uint(s)) * p.channels + c];
+            float e = float(x[((image * p.h + uint(r)) * p.w + uint(s)) * p.channels + c]);
             if (MAX)
                 v = e > v || isnan(e) ? e : v; // a NaN stays
             else
@@ -35,5 +35,5 @@ void main()
         }
     if (!MAX)
         v /= p.count_pad != 0 ? float(p.kernel_y * p.kernel_x) : float((high_y - low_y) * (high_x - low_x));
-    y[i] = v;
+    y[i] = STORED(v);
 }

@@ -8,8 +8,8 @@ layout(constant_id = 0) const uint MODE = 0; // nearest, half-pixel centres, ali
 layout(push_constant) uniform Push {
     uint count, channels, h, w, oh, ow;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) writeonly buffer Y { float y[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) writeonly buffer Y { STORED y[]; };
 
 // Place i of a result of `size` on `extent` elements: the element before it, and how far behind that it
 // lies. In whole numbers but for the last division: a place is a fraction with a known denominator.
@@ -26,7 +26,7 @@ uint place(uint i, uint extent, uint size, out float rest)
 
 float at(uint image, uint r, uint s, uint c)
 {
-    return x[((image * p.h + r) * p.w + s) * p.channels + c];
+    return float(x[((image * p.h + r) * p.w + s) * p.channels + c]);
 }
 
 void main()
@@ -37,7 +37,7 @@ void main()
     uint c = i % p.channels, pixel = i / p.channels, ox = pixel % p.ow, oy = pixel / p.ow % p.oh;
     uint image = pixel / (p.ow * p.oh);
     if (MODE == 0) {
-        y[i] = at(image, oy * p.h / p.oh, ox * p.w / p.ow, c);
+        y[i] = STORED(at(image, oy * p.h / p.oh, ox * p.w / p.ow, c));
         return;
     }
     float v, u;
@@ -45,5 +45,5 @@ void main()
     uint  r1 = min(r + 1, p.h - 1), s1 = min(s + 1, p.w - 1);
     float low = at(image, r, s, c) * (1.0 - u) + at(image, r, s1, c) * u;
     float high = at(image, r1, s, c) * (1.0 - u) + at(image, r1, s1, c) * u;
-    y[i] = low * (1.0 - v) + high * v;
+    y[i] = STORED(low * (1.0 - v) + high * v);
 }

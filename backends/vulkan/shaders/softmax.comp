@@ -4,19 +4,19 @@
 #include "common.glsl"
 #include "rows.glsl"
 
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) writeonly buffer Y { float y[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) writeonly buffer Y { STORED y[]; };
 
 void main()
 {
     find_row();
     float most = uintBitsToFloat(0xff7fffffu), sum = 0.0; // the most negative number
     for (uint i = first; i < end; i += LANES)
-        most = max(most, x[AT(i)]);
+        most = max(most, float(x[AT(i)]));
     most = row_max(most);
     for (uint i = first; i < end; i += LANES)
-        sum += exp(x[AT(i)] - most);
+        sum += exp(float(x[AT(i)]) - most);
     sum = row_sum(sum);
     for (uint i = first; i < end; i += LANES)
-        y[AT(i)] = exp(x[AT(i)] - most) / sum;
+        y[AT(i)] = STORED(exp(float(x[AT(i)]) - most) / sum);
 }

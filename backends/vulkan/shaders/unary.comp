@@ -9,8 +9,8 @@ layout(push_constant) uniform Push {
     uint  count;
     float value;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) writeonly buffer Y { float y[]; };
+layout(binding = 0) readonly buffer X { STORED x[]; };
+layout(binding = 1) writeonly buffer Y { STORED y[]; };
 
 // x Phi(x), with erfc of Abramowitz and Stegun, "Handbook of Mathematical Functions", 7.1.26, whose error is below
 // 1.5e-7; negative x multiply the small tail itself, so nothing cancels.
@@ -27,7 +27,7 @@ void main()
     uint i = FLAT_ID;
     if (i >= p.count)
         return;
-    float v = x[i];
+    float v = float(x[i]);
     switch (FORM) {
     case 8: v = -v; break;
     case 9: v = 1.0 / sqrt(v); break;
@@ -37,5 +37,5 @@ void main()
     case 13: v = v * p.value; break;
     default: v = activate(FORM, v);
     }
-    y[i] = v;
+    y[i] = STORED(v);
 }

@@ -30,6 +30,12 @@ static strata_status open_device(strata_context *ctx, int index, const strata_de
 
 static void close_device(strata_device *dev) { (void)dev; }
 
+static bool stores(const strata_device *dev, strata_dtype dtype)
+{
+    (void)dev, (void)dtype;
+    return false;
+}
+
 static strata_status alloc_buffer(strata_device *dev, size_t bytes, strata_buffer **out, strata_error *err)
 {
     (void)dev, (void)bytes, (void)out;
@@ -82,6 +88,7 @@ const strata_backend_def        strata_backend_vulkan = {
     .describe = describe,
     .open = open_device,
     .close = close_device,
+    .stores = stores,
     .alloc = alloc_buffer,
     .free = free_buffer,
     .map = map_buffer,

@@ -219,7 +219,7 @@ static int set_up(void **state)
 {
     static fixture f;
     f.bounds = bounds;
-    f.share = bounds ? 16 : 2;
+    f.share = bounds ? 48 : 2;
     f.ctx = vulkan_context_with((vk_config){ .poison = true, .gpu_assisted = bounds, .separate = bounds });
     f.instance = vk_instance_of(f.ctx);
     *state = &f;

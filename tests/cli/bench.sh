@@ -10,7 +10,7 @@ run="resnet18 --random-weights 1 --size 64x96"
     expect 0 bench $run --runs 4 --batch 2 --threads 1 --json
     python '
 b = json.load(open("out"))
-keys = "model device threads batch size runs ms_min ms_median ms_p95 load_ms compile_ms peak_rss_mb plan_mb arena_mb weights_mb macs gflops"
+keys = "model device precision threads batch size runs ms_min ms_median ms_p95 load_ms compile_ms peak_rss_mb plan_mb arena_mb weights_mb macs gflops"
 assert set(b) == set(keys.split()), set(b) ^ set(keys.split())
 assert b["model"] == "resnet18" and b["threads"] == 1 and b["batch"] == 2 and b["size"] == [64, 96] and b["runs"] == 4, b
 assert 0 < b["ms_min"] <= b["ms_median"] <= b["ms_p95"], b

@@ -5,7 +5,7 @@
  *
  * A line for each distinct convolution: pixels, channels out and products of a group, groups; the time by the free
  * choice; then the best tile and split, and after them all others. Times are of the device, in microseconds, the least
- * of all rounds and nodes; those of split sums include the second dispatch. */
+ * of all rounds and nodes. */
 #include "../backends/vulkan/conv.h"
 #include "../backends/vulkan/device.h"
 #include "../scheduler/program.h"

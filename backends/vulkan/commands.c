@@ -20,6 +20,7 @@ struct vk_recorder {
     int                step, step_first; /* the one that is being emitted; its first dispatch */
     vk_dispatch       *list;
     int                count, capacity;
+    VkDeviceSize       counters; /* bytes of them */
 };
 
 typedef struct segment_set { /* command buffers for all dispatches */
@@ -33,6 +34,7 @@ typedef struct recording {
     int                step_count;
     vk_dispatch       *list; /* in recorded order */
     int                count;
+    vk_slice           counters; /* all 0 between runs */
     VkPipeline        *pipelines;
     VkDescriptorPool   descriptors;
     VkDescriptorSet   *sets;
@@ -82,6 +84,31 @@ strata_status vk_emit(vk_recorder *r, const vk_dispatch *d, strata_error *err)
     added->step = r->step;
     if (r->count++ == r->step_first) /* the first one of a step counts for all */
         added->flops = s->node->op->macs ? 2.0 * (double)s->node->op->macs(s->node) : 0;
+    return STRATA_OK;
+}
+
+/* Until all are known there is no buffer for them: a binding without one is of counters. */
+void vk_use_counters(vk_recorder *r, vk_dispatch *d, uint32_t count)
+{
+    const VkDeviceSize bytes = count * sizeof(uint32_t), alignment = 256; /* the most that devices ask for */
+    d->binding[d->bindings++] = (vk_binding){ VK_NULL_HANDLE, r->counters, bytes, true, true };
+    r->counters += (bytes + alignment - 1) / alignment * alignment;
+}
+
+static strata_status make_counters(strata_device *dev, recording *r, VkDeviceSize bytes, strata_error *err)
+{
+    if (bytes == 0)
+        return STRATA_OK;
+    STRATA_TRY(vk_alloc(dev, bytes, &r->counters, err));
+    STRATA_TRY(vk_fill(dev, &r->counters, 0, err));
+    for (int i = 0; i < r->count; i++)
+        for (int k = 0; k < r->list[i].bindings; k++) {
+            vk_binding *b = &r->list[i].binding[k];
+            if (b->buffer == VK_NULL_HANDLE) {
+                b->buffer = r->counters.buffer;
+                b->offset += r->counters.offset;
+            }
+        }
     return STRATA_OK;
 }
 
@@ -292,6 +319,7 @@ static strata_status build(strata_device *dev, recording *r, strata_frame *frame
     free(recorder.list);
     if (status != STRATA_OK)
         return status;
+    STRATA_TRY(make_counters(dev, r, recorder.counters, err));
     r->pipelines = calloc((size_t)r->count + 1, sizeof *r->pipelines);
     r->sets = calloc((size_t)r->count + 1, sizeof *r->sets);
     if (!r->pipelines || !r->sets)
@@ -330,6 +358,7 @@ void vk_discard(strata_device *dev, void *recorded)
         dev->fn.DestroyDescriptorPool(dev->handle, r->descriptors, NULL);
     if (r->queries)
         dev->fn.DestroyQueryPool(dev->handle, r->queries, NULL);
+    vk_free(dev, &r->counters);
     drop_set(&r->plain);
     drop_set(&r->profiled);
     free(r->list);

@@ -11,8 +11,9 @@
  * smaller tile. Sums are floats in any case.
  *
  * A device has many processors and late layers have few pixels, so of the tile shapes the largest is taken
- * that keeps them busy. Where even the smallest does not, the sum is split: each split writes
- * partial sums to scratch memory and a second dispatch adds them up, with bias, residual and activation.
+ * that keeps them busy. Where even the smallest does not, the sum is split: each workgroup writes the partial sums
+ * of its tile to scratch memory, and the last one of a tile adds them up, with bias, residual and activation.
+ * A second dispatch would cost as much as the product itself where there are few images.
  */
 #include "conv.h"
 
@@ -92,46 +93,17 @@ bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype
     return true;
 }
 
-static size_t partial_bytes(const vk_conv *c, const vk_gemm *g)
-{
-    return (size_t)g->splits * c->pixels * c->o * sizeof(float);
-}
-
 size_t vk_gemm_workspace(const vk_conv *c, const vk_gemm *g)
 {
-    return g->splits > 1 ? partial_bytes(c, g) : 0;
+    int               count;
+    const tile_shape *t = &shapes_of(g->matrix, &count)[g->tile];
+    return g->splits > 1 ? workgroups(c, t) * g->splits * t->pixels * t->channels * sizeof(float) : 0;
 }
 
 static bool is_pointwise(const vk_conv *c)
 {
     return c->kh * c->kw == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->top == 0 && c->left == 0 &&
            c->oh == c->h && c->ow == c->w;
-}
-
-typedef struct sum_push {
-    uint32_t count, channels, splits;
-} sum_push;
-
-static strata_status emit_sum(const strata_step *s, const strata_frame *f, const vk_conv *c, const vk_gemm *g,
-                              strata_error *err)
-{
-    const bool     four = c->o % 4 == 0; /* channels at once */
-    const uint32_t width = four ? 4 : 1;
-    sum_push       push = { vk_count(f->out.desc) / width, c->o / width, g->splits };
-    vk_dispatch    d = vk_value_dispatch(four ? &vk_shader_conv_sum4 : &vk_shader_conv_sum, f);
-    vk_use_scratch(&d, f, 0, partial_bytes(c, g), true, false);
-    for (int k = CONV_BIAS; k <= CONV_RESIDUAL; k++)
-        if (s->node->in[k])
-            vk_read_operand(&d, s, f, k);
-        else
-            vk_unused(&d);
-    vk_write_result(&d, f);
-    vk_spec(&d, vk_conv_act(s->node));
-    vk_spec(&d, s->node->in[CONV_BIAS] != NULL);
-    vk_spec(&d, s->node->in[CONV_RESIDUAL] != NULL);
-    vk_push(&d, &push, sizeof push);
-    vk_cover(&d, push.count);
-    return vk_emit(f->stream, &d, err);
 }
 
 static vk_dispatch matrix_dispatch(const strata_device *dev)
@@ -155,10 +127,14 @@ strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk
     vk_dispatch d = g->matrix ? matrix_dispatch(s->device) : vk_value_dispatch(&vk_shader_conv_gemm, f);
     push.share = (uint32_t)ceil_div(pieces, g->splits) * t->depth;
     vk_conv_bind(&d, s, f);
-    if (g->splits > 1)
-        vk_use_scratch(&d, f, 0, partial_bytes(c, g), false, true);
-    else
-        vk_write_result(&d, f);
+    vk_write_result(&d, f);
+    if (g->splits > 1) {
+        vk_use_scratch(&d, f, 0, vk_gemm_workspace(c, g), true, true);
+        vk_use_counters(f->stream, &d, (uint32_t)workgroups(c, t));
+    } else {
+        vk_unused(&d);
+        vk_unused(&d);
+    }
     vk_spec(&d, g->splits > 1);
     vk_spec(&d, is_pointwise(c));
     vk_spec(&d, c->cg % vector == 0);
@@ -174,6 +150,5 @@ strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk
     vk_push(&d, &push, sizeof push);
     vk_groups(&d, ceil_div(c->pixels, t->pixels) * ceil_div(c->og, t->channels));
     d.groups[2] = c->groups * g->splits;
-    STRATA_TRY(vk_emit(f->stream, &d, err));
-    return g->splits > 1 ? emit_sum(s, f, c, g, err) : STRATA_OK;
+    return vk_emit(f->stream, &d, err);
 }

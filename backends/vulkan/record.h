@@ -32,6 +32,9 @@ typedef struct vk_recorder vk_recorder;
 /* Adds a dispatch of the step that is being emitted. */
 strata_status vk_emit(vk_recorder *r, const vk_dispatch *d, strata_error *err);
 
+/* Binds `count` words of the recorder's own that are 0 before each run of the dispatch, which must leave them so. */
+void vk_use_counters(vk_recorder *r, vk_dispatch *d, uint32_t count);
+
 /* Sets the level of each: one more than the highest among the earlier ones that it depends on. Two dispatches
  * depend on each other when they touch the same bytes and one of them writes. Returns the number of levels.
  */

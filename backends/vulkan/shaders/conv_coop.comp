@@ -36,8 +36,6 @@ layout(binding = 3) readonly buffer Residual { float16_t residual[]; };
 layout(binding = 3) readonly buffer Residual8 { uvec4 residual8[]; };
 layout(binding = 4) writeonly buffer Y { float16_t y[]; };
 layout(binding = 4) writeonly buffer Y8 { uvec4 y8[]; };
-layout(binding = 4) writeonly buffer Partial { float partial[]; };
-layout(binding = 4) writeonly buffer Partial4 { vec4 partial4[]; };
 
 // In vectors; the odd pitch keeps the rows of a matrix out of each other's banks.
 const uint X_PITCH = DEPTH / 8 + 1, W_PITCH = CHANNELS / 8 + 1;
@@ -46,7 +44,7 @@ shared uvec4 xs[PIXELS * X_PITCH];
 shared uvec4 ws[DEPTH * W_PITCH];
 shared float result[SUBGROUPS * 256]; // a matrix of each subgroup on its way out
 
-const uint HIGH = OWN_PIXELS / 16, ACROSS = OWN_CHANNELS / 16; // matrices of a subgroup
+const uint HIGH = OWN_PIXELS / 16, ACROSS = OWN_CHANNELS / 16, MATRICES = HIGH * ACROSS; // of a subgroup
 
 uvec4 next_x[ROWS], next_w[W_ROWS];
 
@@ -91,26 +89,13 @@ void store_shared()
 }
 
 // Eight channels of a pixel.
-void finish(uint pixel, uint channel, uint from)
+void finish(uint pixel, uint channel, vec4 low, vec4 high)
 {
     if (pixel >= p.pixels || channel >= p.og)
         return;
     const uint left = min(p.og - channel, 8);
     channel += group * p.og;
-    uint at = pixel * p.o + channel;
-    vec4 low = vec4(result[from], result[from + 1], result[from + 2], result[from + 3]);
-    vec4 high = vec4(result[from + 4], result[from + 5], result[from + 6], result[from + 7]);
-    if (SPLIT) {
-        at += split_at * p.pixels * p.o;
-        if (WIDE) {
-            partial4[at / 4]     = low;
-            partial4[at / 4 + 1] = high;
-        } else {
-            for (uint j = 0; j < left; j++)
-                partial[at + j] = j < 4 ? low[j] : high[j - 4];
-        }
-        return;
-    }
+    const uint at = pixel * p.o + channel;
     if (WIDE) {
         if (HAS_BIAS) {
             low += vec4(bias[channel], bias[channel + 1], bias[channel + 2], bias[channel + 3]);
@@ -136,15 +121,47 @@ void finish(uint pixel, uint channel, uint from)
     }
 }
 
+// Eight floats from a matrix of this subgroup, the e-th of 32 times: where they belong, and their partial sums.
+void finish_at(uint m, uint e, vec4 low, vec4 high)
+{
+    const uint across = CHANNELS / OWN_CHANNELS, mine = gl_SubgroupID;
+    finish(first_pixel + mine / across * OWN_PIXELS + m / ACROSS * 16 + e / 2,
+           first_channel + mine % across * OWN_CHANNELS + m % ACROSS * 16 + e % 2 * 8, low, high);
+}
+
+uint own_quad(uint m, uint e)
+{
+    return ((gl_SubgroupID * MATRICES + m) * 32 + e) * 2;
+}
+
+// Loads of several splits are under way at once.
+void add_splits(uint m, uint e)
+{
+    const uint splits = gl_NumWorkGroups.z / p.groups, at_once = 8;
+    vec4       low = vec4(0.0), high = vec4(0.0);
+    for (uint s = 0; s < splits; s += at_once) {
+        vec4 v[2 * at_once];
+        [[unroll]] for (uint j = 0; j < 2 * at_once; j++)
+            v[j] = s + j / 2 < splits ? partial[quad_at(s + j / 2, own_quad(m, e) + j % 2)] : vec4(0.0);
+        [[unroll]] for (uint j = 0; j < at_once; j++) {
+            low += v[2 * j];
+            high += v[2 * j + 1];
+        }
+    }
+    finish_at(m, e, low, high);
+}
+
 void main()
 {
     const uint across = CHANNELS / OWN_CHANNELS, mine = gl_SubgroupID;
     const uint own_pixel = mine / across * OWN_PIXELS, own_channel = mine % across * OWN_CHANNELS;
-    MATRIX_SUM acc[HIGH * ACROSS];
-    [[unroll]] for (uint i = 0; i < HIGH * ACROSS; i++)
+    MATRIX_SUM acc[MATRICES];
+    [[unroll]] for (uint i = 0; i < MATRICES; i++)
         acc[i] = MATRIX_SUM(0.0);
 
     begin_tile();
+    if (first_pixel >= p.pixels)
+        return;
     uint k0 = split_at * p.share;
     load(k0);
     while (k0 < k_end) {
@@ -170,14 +187,27 @@ void main()
 
     // One at a time. The code for what follows stands here once, and each sum is named by a constant: compilers put
     // an array of matrices into slow memory as soon as one index is not.
-    for (uint m = 0; m < HIGH * ACROSS; m++) {
-        [[unroll]] for (uint i = 0; i < HIGH * ACROSS; i++)
+    for (uint m = 0; m < MATRICES; m++) {
+        [[unroll]] for (uint i = 0; i < MATRICES; i++)
             if (i == m)
                 MATRIX_STORE(acc[i], result, mine * 256, 16);
         subgroupBarrier();
-        for (uint e = gl_SubgroupInvocationID; e < 32; e += gl_SubgroupSize)
-            finish(first_pixel + own_pixel + m / ACROSS * 16 + e / 2,
-                   first_channel + own_channel + m % ACROSS * 16 + e % 2 * 8, mine * 256 + e * 8);
+        for (uint e = gl_SubgroupInvocationID; e < 32; e += gl_SubgroupSize) {
+            const uint from = mine * 256 + e * 8;
+            const vec4 low  = vec4(result[from], result[from + 1], result[from + 2], result[from + 3]);
+            const vec4 high = vec4(result[from + 4], result[from + 5], result[from + 6], result[from + 7]);
+            if (SPLIT) {
+                const uint quad = quad_at(split_at, own_quad(m, e));
+                partial[quad]     = low;
+                partial[quad + 1] = high;
+            } else {
+                finish_at(m, e, low, high);
+            }
+        }
         subgroupBarrier();
     }
+    if (SPLIT && arrives_last())
+        for (uint m = 0; m < MATRICES; m++)
+            for (uint e = gl_SubgroupInvocationID; e < 32; e += gl_SubgroupSize)
+                add_splits(m, e);
 }

@@ -15,8 +15,6 @@ layout(binding = 3) readonly buffer Residual { STORED residual[]; };
 layout(binding = 3) readonly buffer Residual4 { STORED4 residual4[]; };
 layout(binding = 4) writeonly buffer Y { STORED y[]; };
 layout(binding = 4) writeonly buffer Y4 { STORED4 y4[]; };
-layout(binding = 4) writeonly buffer Partial { float partial[]; };
-layout(binding = 4) writeonly buffer Partial4 { vec4 partial4[]; };
 
 // X lies turned, the pixels of one k side by side.
 const uint X_PITCH = PIXELS + 4;
@@ -27,6 +25,7 @@ shared vec4  ws[DEPTH * CHANNELS / 4];
 // neighbouring words of shared memory.
 layout(constant_id = 13) const uint STEPS = 1; // of k written out: GPUs gain, compilers for processors choke
 
+const uint QUADS = OWN_PIXELS * OWN_CHANNELS / 4, AT_ONCE = QUADS < 16 ? 16 / QUADS : 1;
 const uint P_BLOCKS = OWN_PIXELS / 4, C_BLOCKS = OWN_CHANNELS / 4;
 const uint P_ACROSS = PIXELS / OWN_PIXELS, C_ACROSS = CHANNELS / OWN_CHANNELS; // invocations
 
@@ -70,17 +69,7 @@ void finish(uint pixel, uint channel, vec4 v)
         return;
     const uint left = min(p.og - channel, 4);
     channel += group * p.og;
-    uint at = pixel * p.o + channel;
-    if (SPLIT) {
-        at += split_at * p.pixels * p.o;
-        if (WIDE) {
-            partial4[at / 4] = v;
-        } else {
-            for (uint j = 0; j < left; j++)
-                partial[at + j] = v[j];
-        }
-        return;
-    }
+    const uint at = pixel * p.o + channel;
     if (WIDE) {
         if (HAS_BIAS)
             v += vec4(bias[channel], bias[channel + 1], bias[channel + 2], bias[channel + 3]);
@@ -99,14 +88,33 @@ void finish(uint pixel, uint channel, vec4 v)
     }
 }
 
+// The sums of all splits in place of those of this one; loads of several splits are under way at once.
+void add_splits(inout vec4 acc[QUADS])
+{
+    const uint t = gl_LocalInvocationID.x, splits = gl_NumWorkGroups.z / p.groups;
+    [[unroll]] for (uint i = 0; i < QUADS; i++)
+        acc[i] = vec4(0.0);
+    for (uint s = 0; s < splits; s += AT_ONCE) {
+        vec4 v[AT_ONCE * QUADS];
+        [[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+            [[unroll]] for (uint i = 0; i < QUADS; i++)
+                v[j * QUADS + i] = s + j < splits ? partial[quad_at(s + j, i * THREADS + t)] : vec4(0.0);
+        [[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+            [[unroll]] for (uint i = 0; i < QUADS; i++)
+                acc[i] += v[j * QUADS + i];
+    }
+}
+
 void main()
 {
     const uint t = gl_LocalInvocationID.x, own_pixel = t / C_ACROSS * 4, own_channel = t % C_ACROSS * 4;
-    vec4       acc[OWN_PIXELS * C_BLOCKS];
-    [[unroll]] for (uint i = 0; i < OWN_PIXELS * C_BLOCKS; i++)
+    vec4       acc[QUADS];
+    [[unroll]] for (uint i = 0; i < QUADS; i++)
         acc[i] = vec4(0.0);
 
     begin_tile();
+    if (first_pixel >= p.pixels)
+        return;
     uint k0 = split_at * p.share;
     load(k0);
     while (k0 < k_end) {
@@ -130,6 +138,13 @@ void main()
         barrier();
     }
 
+    if (SPLIT) {
+        [[unroll]] for (uint i = 0; i < QUADS; i++)
+            partial[quad_at(split_at, i * THREADS + t)] = acc[i];
+        if (!arrives_last())
+            return;
+        add_splits(acc);
+    }
     [[unroll]] for (uint b = 0; b < P_BLOCKS; b++)
         [[unroll]] for (uint i = 0; i < 4; i++)
             [[unroll]] for (uint j = 0; j < C_BLOCKS; j++)

@@ -7,7 +7,7 @@
 
 #extension GL_EXT_control_flow_attributes : require
 
-layout(constant_id = 3) const bool SPLIT        = false; // partial sums only
+layout(constant_id = 3) const bool SPLIT        = false; // a sum of several workgroups
 layout(constant_id = 4) const bool POINTWISE    = false; // 1x1, stride 1: pixel p needs pixel p only
 layout(constant_id = 5) const bool ALIGNED      = false; // channels in of a group come in whole vectors
 layout(constant_id = 6) const bool WIDE         = false; // ... and channels out
@@ -18,6 +18,9 @@ layout(constant_id = 10) const uint OWN_PIXELS   = 4;    // of one invocation, o
 layout(constant_id = 11) const uint OWN_CHANNELS = 4;
 layout(constant_id = 12) const uint THREADS      = 256;  // ... which is also the size of the workgroup
 layout(local_size_x_id = 12) in;
+
+layout(binding = 5) coherent buffer Partial { vec4 partial[]; }; // [tile][split][quad]: four floats of a tile
+layout(binding = 6) coherent buffer Arrived { uint arrived[]; }; // by tile: workgroups whose partial sums are there
 
 const uint VECTORS  = DEPTH / VECTOR;     // of a row of the piece
 const uint ROW_STEP = THREADS / VECTORS;
@@ -120,4 +123,35 @@ bool find_weight(uint i, uint k0, out uint at)
     uint       k = k0 + t / across + i * W_STEP, channel = first_channel + t % across * VECTOR;
     at = ((group * p.k + k) * p.pitch + channel) / VECTOR;
     return k < k_end && channel < p.pitch;
+}
+
+// ---- Split sums: each workgroup writes the partial sums of its tile, the last one to do so adds them up -------------
+//
+// In the order of the splits, whoever comes last, so results are the same bits every time. None waits for another: on
+// a device that runs workgroups one by one this works as well.
+
+shared uint before_me;
+
+uint quad_at(uint split, uint quad)
+{
+    const uint tiles = gl_NumWorkGroups.x * gl_NumWorkGroups.y, splits = gl_NumWorkGroups.z / p.groups;
+    return ((group * tiles + flat_group()) * splits + split) * (PIXELS * CHANNELS / 4) + quad;
+}
+
+// For a workgroup whose partial sums are written: whether those of all splits are. Leaves 0 for the next run.
+bool arrives_last()
+{
+    const uint tile = group * gl_NumWorkGroups.x * gl_NumWorkGroups.y + flat_group(),
+               splits = gl_NumWorkGroups.z / p.groups;
+    memoryBarrierBuffer();
+    barrier();
+    if (gl_LocalInvocationID.x == 0) {
+        before_me = atomicAdd(arrived[tile], 1);
+        if (before_me + 1 == splits)
+            atomicExchange(arrived[tile], 0);
+        memoryBarrierBuffer();
+    }
+    barrier();
+    memoryBarrierBuffer();
+    return before_me + 1 == splits;
 }

@@ -1,6 +1,7 @@
 /* Every kernel row of the Vulkan backend against the definition of its op, over random shapes, under
- * validation; what a kernel must write is full of NaN before. Convolutions go through the direct shader, and
- * through the implicit product in every tile shape with its sum in one and in several splits. All of it once with
+ * validation; what a kernel must write is full of NaN before. Convolutions go through the direct shader,
+ * through the implicit product in every tile shape with its sum in one and in several splits, and through that for few
+ * pixels. All of it once with
  * values of float and once with values of float16, where the device stores these.
  *
  * With the argument "bounds" every operand has a buffer of its own and the layer checks each access of each
@@ -193,8 +194,11 @@ static void every_tile(void **state)
             for (size_t i = 0; i < (s ? 1 : sizeof forms / sizeof *forms); i++, seed += 1000003)
                 check_case(f, forms[i], seed);
         }
-    config->conv = VK_CONV_AUTO;
     config->tile = config->split = 0;
+    config->conv = VK_CONV_VECTOR;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++, seed += 1000003)
+        check_case(f, forms[i], seed);
+    config->conv = VK_CONV_AUTO;
 }
 
 /* The same with values of float16. */

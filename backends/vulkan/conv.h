@@ -31,6 +31,8 @@ strata_act vk_conv_act(const strata_node *n);
 /* Weights and bias constant, everything within 32 bits. */
 bool vk_conv_accepts(const strata_node *n);
 bool vk_conv_is_depthwise(const vk_conv *c);
+/* Pixel p of the result needs pixel p of x only. */
+bool vk_conv_is_pointwise(const vk_conv *c);
 
 /* The implicit matrix product, gemm.c: pixels times channels in tiles, the sum cut into splits where there
  * are few. */
@@ -39,7 +41,7 @@ typedef struct vk_gemm {
     int      tile;   /* index of the shape */
     uint32_t splits;
 } vk_gemm;
-/* False where the direct kernel is better. */
+/* False where another kernel is better. */
 bool          vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype, vk_gemm *out);
 size_t        vk_gemm_workspace(const vk_conv *c, const vk_gemm *g);
 strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk_conv *c, const vk_gemm *g,

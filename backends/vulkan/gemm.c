@@ -69,7 +69,7 @@ bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype
 {
     const vk_config *config = &dev->instance->config;
     const bool       worth = !dev->imitation && c->og >= 16 && c->k >= 16;
-    if (config->conv == VK_CONV_DIRECT || (config->conv == VK_CONV_AUTO && !worth))
+    if (config->conv != VK_CONV_GEMM && (config->conv != VK_CONV_AUTO || !worth))
         return false;
     *out = (vk_gemm){ .matrix = has_matrix(dev, dtype) && c->pitch % 8 == 0, .splits = 1 };
     int               count;
@@ -98,12 +98,6 @@ size_t vk_gemm_workspace(const vk_conv *c, const vk_gemm *g)
     int               count;
     const tile_shape *t = &shapes_of(g->matrix, &count)[g->tile];
     return g->splits > 1 ? workgroups(c, t) * g->splits * t->pixels * t->channels * sizeof(float) : 0;
-}
-
-static bool is_pointwise(const vk_conv *c)
-{
-    return c->kh * c->kw == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->top == 0 && c->left == 0 &&
-           c->oh == c->h && c->ow == c->w;
 }
 
 static vk_dispatch matrix_dispatch(const strata_device *dev)
@@ -136,7 +130,7 @@ strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk
         vk_unused(&d);
     }
     vk_spec(&d, g->splits > 1);
-    vk_spec(&d, is_pointwise(c));
+    vk_spec(&d, vk_conv_is_pointwise(c));
     vk_spec(&d, c->cg % vector == 0);
     vk_spec(&d, c->og % vector == 0);
     vk_spec(&d, t->pixels);

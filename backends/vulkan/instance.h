@@ -32,7 +32,7 @@ typedef struct vk_functions {
 } vk_functions;
 
 /* How convolutions are computed. */
-typedef enum vk_conv_choice { VK_CONV_AUTO, VK_CONV_DIRECT, VK_CONV_GEMM } vk_conv_choice;
+typedef enum vk_conv_choice { VK_CONV_AUTO, VK_CONV_DIRECT, VK_CONV_GEMM, VK_CONV_VECTOR } vk_conv_choice;
 
 /* What tests and debugging change. All zero is the usual way. */
 typedef struct vk_config {

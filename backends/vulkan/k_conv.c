@@ -48,6 +48,12 @@ bool vk_conv_is_depthwise(const vk_conv *c)
     return c->cg == 1 && c->og == 1 && c->groups > 1;
 }
 
+bool vk_conv_is_pointwise(const vk_conv *c)
+{
+    return c->kh * c->kw == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->top == 0 && c->left == 0 &&
+           c->oh == c->h && c->ow == c->w;
+}
+
 bool vk_conv_accepts(const strata_node *n)
 {
     if (!vk_fits(n) || vk_has_constant(n, CONV_X) || !vk_has_constant(n, CONV_WEIGHT) ||
@@ -130,11 +136,29 @@ static strata_status emit_direct(const strata_step *s, const strata_frame *f, co
     return vk_emit(f->stream, &d, err);
 }
 
+/* A gate or a classifier of a small batch: what takes time is to read the weights, once for each pixel. */
+static bool is_vector(const strata_device *dev, const vk_conv *c)
+{
+    const vk_conv_choice choice = dev->instance->config.conv;
+    const bool           worth = !dev->imitation && c->pixels <= 4;
+    return c->groups == 1 && vk_conv_is_pointwise(c) && (choice == VK_CONV_VECTOR || (choice == VK_CONV_AUTO && worth));
+}
+
+static strata_status emit_vector(const strata_step *s, const strata_frame *f, const vk_conv *c, strata_error *err)
+{
+    vk_dispatch d = vk_value_dispatch(&vk_shader_conv_vector, f);
+    vk_conv_bind(&d, s, f);
+    vk_write_result(&d, f);
+    vk_push(&d, c, sizeof *c);
+    vk_groups(&d, (uint64_t)c->pixels * ((c->pitch + 15) / 16));
+    return vk_emit(f->stream, &d, err);
+}
+
 static strata_status prepare(strata_step *s, strata_error *err)
 {
     const vk_conv c = vk_conv_of(s->node);
     vk_gemm       g;
-    if (vk_gemm_plan(s->device, &c, s->node->desc.dtype, &g))
+    if (!is_vector(s->device, &c) && vk_gemm_plan(s->device, &c, s->node->desc.dtype, &g))
         s->workspace = vk_gemm_workspace(&c, &g);
     STRATA_TRY(upload_packed(s, &c, err));
     return upload_vectors(s, err);
@@ -144,7 +168,11 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 {
     const vk_conv c = vk_conv_of(s->node);
     vk_gemm       g;
-    return vk_gemm_plan(s->device, &c, s->node->desc.dtype, &g) ? vk_gemm_emit(s, f, &c, &g, err) : emit_direct(s, f, &c, err);
+    if (is_vector(s->device, &c))
+        return emit_vector(s, f, &c, err);
+    if (vk_gemm_plan(s->device, &c, s->node->desc.dtype, &g))
+        return vk_gemm_emit(s, f, &c, &g, err);
+    return emit_direct(s, f, &c, err);
 }
 
 static bool accepts_depthwise(const strata_node *n)

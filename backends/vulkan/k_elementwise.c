@@ -19,7 +19,8 @@ static strata_status emit_unary(const strata_step *s, const strata_frame *f, uin
                                 strata_error *err)
 {
     unary_push  push = { vk_count(f->out.desc), (float)value };
-    vk_dispatch d = vk_value_dispatch(&vk_shader_unary, f);
+    const bool  four = vk_take_fours(&push.count, NULL);
+    vk_dispatch d = vk_value_dispatch(four ? &vk_shader_unary4 : &vk_shader_unary, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_spec(&d, form);
@@ -113,8 +114,9 @@ static strata_status emit_binary(const strata_step *s, const strata_frame *f, ui
 {
     const strata_binary_attrs *a = s->node->attrs;
     binary_push                push = { .count = vk_count(f->out.desc) };
-    vk_dispatch                d = vk_value_dispatch(&vk_shader_binary, f);
-    int                        rank = merge_dims(s->node, &push);
+    const int                  rank = merge_dims(s->node, &push), last = rank - 1;
+    const bool  four = rank > 0 && push.dim[last] % 4 == 0 && push.x_step[last] <= 1 && push.y_step[last] <= 1;
+    vk_dispatch d = vk_value_dispatch(four ? &vk_shader_binary4 : &vk_shader_binary, f);
     vk_read_operand(&d, s, f, 0);
     vk_read_operand(&d, s, f, 1);
     vk_write_result(&d, f);
@@ -122,7 +124,7 @@ static strata_status emit_binary(const strata_step *s, const strata_frame *f, ui
     vk_spec(&d, (uint32_t)a->act);
     vk_spec(&d, (uint32_t)rank);
     vk_push(&d, &push, sizeof push);
-    vk_cover(&d, push.count);
+    vk_cover(&d, push.count / (four ? 4 : 1));
     return vk_emit(f->stream, &d, err);
 }
 
@@ -172,9 +174,14 @@ strata_status vk_emit_affine(vk_dispatch *d, const strata_frame *f, uint32_t sca
     vk_rows     rows = vk_rows_of(f->out.desc, 1);
     uint32_t    count = vk_count(f->out.desc);
     affine_push push = { count, count / (uint32_t)f->out.desc->dim[0], rows.length, rows.inner, scale_pitch };
+    if (rows.inner == 1 && vk_take_fours(&push.count, &push.channels)) {
+        push.image /= 4;
+        push.scale_pitch /= 4;
+        d->key.shader = vk_value_dispatch(&vk_shader_affine4, f).key.shader;
+    }
     vk_write_result(d, f);
     vk_push(d, &push, sizeof push);
-    vk_cover(d, count);
+    vk_cover(d, push.count);
     return vk_emit(f->stream, d, err);
 }
 

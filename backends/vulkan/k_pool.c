@@ -26,7 +26,8 @@ static strata_status emit_pool(const strata_step *s, const strata_frame *f, bool
         push.stride[i] = (uint32_t)a->stride[i];
         push.pad[i] = a->pad[i];
     }
-    vk_dispatch d = vk_value_dispatch(&vk_shader_pool, f);
+    const bool  four = vk_take_fours(&push.count, &push.channels);
+    vk_dispatch d = vk_value_dispatch(four ? &vk_shader_pool4 : &vk_shader_pool, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_spec(&d, max);
@@ -113,7 +114,8 @@ static strata_status emit_resize(const strata_step *s, const strata_frame *f, st
                                         .w = (uint32_t)x[3],
                                         .oh = (uint32_t)y[2],
                                         .ow = (uint32_t)y[3] };
-    vk_dispatch                d = vk_value_dispatch(&vk_shader_resize, f);
+    const bool                 four = vk_take_fours(&push.count, &push.channels);
+    vk_dispatch                d = vk_value_dispatch(four ? &vk_shader_resize4 : &vk_shader_resize, f);
     vk_read_operand(&d, s, f, 0);
     vk_write_result(&d, f);
     vk_spec(&d, a->mode == STRATA_RESIZE_NEAREST ? NEAREST : a->align_corners ? ALIGN_CORNERS : HALF_PIXEL);

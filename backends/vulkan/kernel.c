@@ -134,6 +134,16 @@ void vk_groups(vk_dispatch *d, uint64_t groups)
     d->groups[0] = (uint32_t)((groups + rows - 1) / rows);
 }
 
+bool vk_take_fours(uint32_t *count, uint32_t *innermost)
+{
+    if ((innermost ? *innermost : *count) % 4 != 0)
+        return false;
+    *count /= 4;
+    if (innermost)
+        *innermost /= 4;
+    return true;
+}
+
 void vk_cover(vk_dispatch *d, uint64_t invocations)
 {
     vk_groups(d, (invocations + VK_WORKGROUP - 1) / VK_WORKGROUP);

@@ -77,8 +77,12 @@ void vk_groups(vk_dispatch *d, uint64_t groups);
 /* The same for a number of invocations, in workgroups of VK_WORKGROUP. */
 void vk_cover(vk_dispatch *d, uint64_t invocations);
 
-/* y = scale x + shift by channel, with x, scale and shift bound already: scale_pitch floats per image, 0: one
- * for all. */
+/* Whether a shader's build for four elements at once can be used: then `count`, and what lies innermost (NULL: any), become
+ * numbers of fours. */
+bool vk_take_fours(uint32_t *count, uint32_t *innermost);
+
+/* y = scale x + shift by channel, with x, scale and shift bound already to vk_shader_affine: scale_pitch floats per image, 0:
+ * one for all. */
 strata_status vk_emit_affine(vk_dispatch *d, const strata_frame *f, uint32_t scale_pitch, strata_error *err);
 
 /* As many invocations as keep the device busy: half of what its processors hold at once, or so. */

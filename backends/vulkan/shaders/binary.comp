@@ -13,12 +13,19 @@ layout(push_constant) uniform Push {
 } p;
 layout(binding = 0) readonly buffer X { STORED x[]; };
 layout(binding = 1) readonly buffer Y { STORED y[]; };
-layout(binding = 2) writeonly buffer Z { STORED z[]; };
+layout(binding = 2) writeonly buffer Z { STORED_T z[]; };
+#ifdef FOUR // along the innermost dimension each operand lies side by side or is repeated
+layout(binding = 0) readonly buffer X4 { STORED4 x4[]; };
+layout(binding = 1) readonly buffer Y4 { STORED4 y4[]; };
+#define LOAD(v, i) (p.v##_step[RANK - 1] == 0 ? T(float(v[i])) : T(v##4[(i) / 4]))
+#else
+#define LOAD(v, i) float(v[i])
+#endif
 
 void main()
 {
-    uint i = FLAT_ID, rest = i, xi = 0, yi = 0;
-    if (i >= p.count)
+    uint i = FLAT_ID, rest = i * WIDTH, xi = 0, yi = 0;
+    if (rest >= p.count)
         return;
     for (int d = RANK - 1; d >= 0; d--) {
         uint at = d > 0 ? rest % p.dim[d] : rest;
@@ -27,6 +34,6 @@ void main()
         xi += at * p.x_step[d];
         yi += at * p.y_step[d];
     }
-    float a = float(x[xi]), b = float(y[yi]);
-    z[i] = STORED(activate(ACT, FORM == 0 ? a + b : FORM == 1 ? a - b : FORM == 2 ? a * b : a / b));
+    T a = LOAD(x, xi), b = LOAD(y, yi);
+    z[i] = STORED_T(activate(ACT, FORM == 0 ? a + b : FORM == 1 ? a - b : FORM == 2 ? a * b : a / b));
 }

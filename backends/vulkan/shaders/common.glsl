@@ -14,6 +14,17 @@
 #define STORED  float
 #define STORED4 vec4
 #endif
+// Most element-wise shaders have a build with FOUR for values whose innermost extent is a multiple of four: a T is what an
+// invocation computes, WIDTH floats.
+#ifdef FOUR
+#define T        vec4
+#define STORED_T STORED4
+#define WIDTH    4
+#else
+#define T        float
+#define STORED_T STORED
+#define WIDTH    1
+#endif
 #if defined(TO_FLOAT)
 #define RESULT float
 #elif defined(TO_HALF)

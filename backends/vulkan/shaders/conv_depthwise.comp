@@ -1,21 +1,11 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// conv_depthwise.comp: one channel in and out per group. T is float, or vec4 for four channels at once. An invocation
-// computes COLUMNS pixels that are neighbours in a row, so that weights and, with a stride below the window's width,
+// conv_depthwise.comp: one channel in and out per group; with FOUR, four of them at once. An invocation computes
+// COLUMNS pixels that are neighbours in a row, so that weights and, with a stride below the window's width,
 // most of x are loaded once for several of them.
 #include "common.glsl"
 #include "conv.glsl"
 #extension GL_EXT_control_flow_attributes : require
-
-#ifdef FOUR
-#define T        vec4
-#define STORED_T STORED4
-#define WIDTH    4
-#else
-#define T        float
-#define STORED_T STORED
-#define WIDTH    1
-#endif
 
 layout(local_size_x = 256) in;
 layout(constant_id = 3) const uint COLUMNS = 1;

@@ -6,10 +6,10 @@
 layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint MODE = 0; // nearest, half-pixel centres, aligned corners
 layout(push_constant) uniform Push {
-    uint count, channels, h, w, oh, ow;
+    uint count, channels, h, w, oh, ow; // count and channels in units of T
 } p;
-layout(binding = 0) readonly buffer X { STORED x[]; };
-layout(binding = 1) writeonly buffer Y { STORED y[]; };
+layout(binding = 0) readonly buffer X { STORED_T x[]; };
+layout(binding = 1) writeonly buffer Y { STORED_T y[]; };
 
 // Place i of a result of `size` on `extent` elements: the element before it, and how far behind that it
 // lies. In whole numbers but for the last division: a place is a fraction with a known denominator.
@@ -24,9 +24,9 @@ uint place(uint i, uint extent, uint size, out float rest)
     return at;
 }
 
-float at(uint image, uint r, uint s, uint c)
+T at(uint image, uint r, uint s, uint c)
 {
-    return float(x[((image * p.h + r) * p.w + s) * p.channels + c]);
+    return T(x[((image * p.h + r) * p.w + s) * p.channels + c]);
 }
 
 void main()
@@ -37,13 +37,13 @@ void main()
     uint c = i % p.channels, pixel = i / p.channels, ox = pixel % p.ow, oy = pixel / p.ow % p.oh;
     uint image = pixel / (p.ow * p.oh);
     if (MODE == 0) {
-        y[i] = STORED(at(image, oy * p.h / p.oh, ox * p.w / p.ow, c));
+        y[i] = STORED_T(at(image, oy * p.h / p.oh, ox * p.w / p.ow, c));
         return;
     }
     float v, u;
     uint  r = place(oy, p.h, p.oh, v), s = place(ox, p.w, p.ow, u);
     uint  r1 = min(r + 1, p.h - 1), s1 = min(s + 1, p.w - 1);
-    float low = at(image, r, s, c) * (1.0 - u) + at(image, r, s1, c) * u;
-    float high = at(image, r1, s, c) * (1.0 - u) + at(image, r1, s1, c) * u;
-    y[i] = STORED(low * (1.0 - v) + high * v);
+    T low = at(image, r, s, c) * (1.0 - u) + at(image, r, s1, c) * u;
+    T high = at(image, r1, s, c) * (1.0 - u) + at(image, r1, s1, c) * u;
+    y[i] = STORED_T(low * (1.0 - v) + high * v);
 }

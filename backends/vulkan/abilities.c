@@ -123,7 +123,9 @@ void vk_find_abilities(const vk_instance *v, vk_adapter *a)
 
     a->half = features11.storageBuffer16BitAccess;
     a->processors = count_processors(v, a, listed(list, count, nv_processors));
-    const bool may = a->half && features12.shaderFloat16 && features12.vulkanMemoryModel;
+    /* With the memory model, which shaders with matrices want, every shader may only count workgroups with DeviceScope. */
+    const bool may = a->half && features12.shaderFloat16 && features12.vulkanMemoryModel &&
+                     features12.vulkanMemoryModelDeviceScope;
 #ifdef STRATA_VULKAN_KHR_MATRIX
     if (may && khr.cooperativeMatrix && khr_has_shape(v, a))
         a->matrix = VK_MATRIX_KHR;
@@ -159,7 +161,8 @@ VkResult vk_create_device(const vk_functions *fn, const vk_adapter *a, const VkD
                                                     .pNext = &features11,
                                                     .timelineSemaphore = VK_TRUE,
                                                     .shaderFloat16 = matrix,
-                                                    .vulkanMemoryModel = matrix };
+                                                    .vulkanMemoryModel = matrix,
+                                                    .vulkanMemoryModelDeviceScope = matrix };
     VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                 .pNext = &features12,
                                 .queueCreateInfoCount = 1,

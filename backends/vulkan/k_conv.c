@@ -205,6 +205,7 @@ static strata_status emit_depthwise(const strata_step *s, const strata_frame *f,
     vk_spec(&d, columns);
     vk_spec(&d, c.kw);
     vk_spec(&d, c.stride[1]);
+    vk_spec(&d, s->device->imitation || c.kh > 5 ? 1 : c.kh);
     vk_push(&d, &c, sizeof c);
     vk_cover(&d, across * (c.pixels / c.ow) * ((c.ow + columns - 1) / columns));
     return vk_emit(f->stream, &d, err);

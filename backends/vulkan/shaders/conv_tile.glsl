@@ -149,9 +149,10 @@ bool arrives_last()
         before_me = atomicAdd(arrived[tile], 1);
         if (before_me + 1 == splits)
             atomicExchange(arrived[tile], 0);
-        memoryBarrierBuffer();
     }
     barrier();
+    if (before_me + 1 < splits)
+        return false;
     memoryBarrierBuffer();
-    return before_me + 1 == splits;
+    return true;
 }

@@ -34,7 +34,8 @@ static strata_node *node_at(const compiler *c, int i) { return c->p->graph->node
 
 static bool is_step(const compiler *c, const strata_node *n)
 {
-    return c->live[n->id] && !strata_node_is_source(n) && !strata_is_elided(n) && !strata_is_transfer(n);
+    return c->live[n->id] && !strata_node_is_source(n) && !strata_is_elided(n) && !strata_is_transfer(n) &&
+           !strata_is_absorbed(n);
 }
 
 /* ---- Parts and steps --------------------------------------------------------------------------------------- */
@@ -122,9 +123,25 @@ static strata_status cut_parts(compiler *c, strata_error *err)
 
 /* ---- Kernels ------------------------------------------------------------------------------------------------ */
 
-static const strata_node *constant_operand(const strata_node *n, int k)
+static strata_node *constant_operand(const strata_node *n, int k)
 {
     return n->in[k] && strata_node_is_constant(n->in[k]) ? n->in[k] : NULL;
+}
+
+/* The constants that a step reads: those of its node, then those of the one that it absorbs, as many numbers again. */
+enum { STEP_CONSTANTS = 2 * STRATA_MAX_OPERANDS };
+
+static strata_node *step_constant(const strata_step *s, int i)
+{
+    if (i < STRATA_MAX_OPERANDS)
+        return constant_operand(s->node, i);
+    return s->kernel->absorbs ? constant_operand(s->node->in[0], i - STRATA_MAX_OPERANDS) : NULL;
+}
+
+/* Whether prepare has read constant i for good. */
+static bool is_consumed(const strata_step *s, int i)
+{
+    return i >= STRATA_MAX_OPERANDS || (s->consumed >> i & 1);
 }
 
 /* For each constant, how many operands read it, views of it included. */
@@ -138,9 +155,9 @@ static void count_readers(const compiler *c, int *readers)
 
 static strata_status prepare_step(strata_program *p, strata_step *s, strata_error *err)
 {
-    for (int k = 0; k < STRATA_MAX_OPERANDS && !s->kernel->by_rows; k++)
-        if (constant_operand(s->node, k))
-            STRATA_TRY(strata_tensor_compute(s->node->in[k]->data, err));
+    for (int k = 0; k < STEP_CONSTANTS && !s->kernel->by_rows; k++)
+        if (step_constant(s, k))
+            STRATA_TRY(strata_tensor_compute(step_constant(s, k)->data, err));
     STRATA_TRY(s->kernel->prepare ? s->kernel->prepare(s, err) : STRATA_OK);
     p->weight_bytes += s->state_bytes;
     return STRATA_OK;
@@ -162,8 +179,8 @@ static strata_status prepare_steps(compiler *c, strata_error *err)
             waiting += strata_tensor_memory(node_at(c, i)->data, false);
     p->packing_peak = waiting;
     for (int i = 0; i < p->step_count && status == STRATA_OK; i++)
-        for (int k = 0; k < STRATA_MAX_OPERANDS && status == STRATA_OK; k++) {
-            const strata_node *x = constant_operand(p->steps[i].node, k);
+        for (int k = 0; k < STEP_CONSTANTS && status == STRATA_OK; k++) {
+            const strata_node *x = step_constant(&p->steps[i], k);
             if (x && !x->data)
                 status = strata_fail(err, STRATA_WEIGHTS, "parameter %s has no data: bind weights before compiling", x->name);
         }
@@ -173,16 +190,19 @@ static strata_status prepare_steps(compiler *c, strata_error *err)
         if (status != STRATA_OK)
             strata_fail_in(err, status, "%s: %s", s->node->name, s->kernel->name);
         size_t read = 0; /* of a mapped file */
-        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
-            if (constant_operand(s->node, k))
-                read += strata_tensor_memory(s->node->in[k]->data, true) - strata_tensor_memory(s->node->in[k]->data, false);
+        for (int k = 0; k < STEP_CONSTANTS; k++)
+            if (step_constant(s, k))
+                read += strata_tensor_memory(step_constant(s, k)->data, true) -
+                        strata_tensor_memory(step_constant(s, k)->data, false);
         if (p->weight_bytes + waiting + read > p->packing_peak)
             p->packing_peak = p->weight_bytes + waiting + read;
-        for (int k = 0; k < STRATA_MAX_OPERANDS && status == STRATA_OK; k++)
-            if (constant_operand(s->node, k) && (s->consumed >> k & 1) && --readers[s->node->in[k]->id] == 0) {
-                waiting -= strata_tensor_memory(s->node->in[k]->data, false);
-                strata_node_set_data(s->node->in[k], NULL);
+        for (int k = 0; k < STEP_CONSTANTS && status == STRATA_OK; k++) {
+            strata_node *x = step_constant(s, k);
+            if (x && is_consumed(s, k) && --readers[x->id] == 0) {
+                waiting -= strata_tensor_memory(x->data, false);
+                strata_node_set_data(x, NULL);
             }
+        }
     }
     for (int i = 0; i < c->nodes && status == STRATA_OK; i++) {
         strata_node *n = node_at(c, i);
@@ -238,11 +258,10 @@ static void find_lifetimes(compiler *c)
     for (int i = 0; i < c->nodes; i++)
         c->first[i] = INT32_MAX, c->last[i] = -1;
     for (int s = 0; s < p->step_count; s++) {
-        const strata_node *n = p->steps[s].node;
-        widen(c, (int)n->id, s, s);
+        widen(c, (int)p->steps[s].node->id, s, s);
         for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
-            if (n->in[k])
-                widen(c, (int)n->in[k]->id, s, s);
+            if (strata_step_operand(&p->steps[s], k))
+                widen(c, (int)strata_step_operand(&p->steps[s], k)->id, s, s);
     }
     for (int t = 0; t < p->transfer_count; t++) { /* alive from or to the ends of the run: parts overlap */
         widen(c, (int)p->transfers[t].from->id, INT32_MAX, p->step_count);

@@ -24,6 +24,8 @@ static strata_status evaluate(const strata_step *s, const strata_frame *f, strat
 
 const strata_kernel_def strata_kernel_reference = { .name = "reference", .layouts = 1 << STRATA_NCHW, .emit = evaluate };
 
+const strata_kernel_def strata_kernel_absorbed = { .name = "absorbed" };
+
 /* ---- Choosing ---------------------------------------------------------------------------------------------- */
 
 /* Whether the layout of any value around the node makes a difference. */
@@ -35,9 +37,23 @@ static bool has_layout(const strata_node *n)
     return any;
 }
 
+/* Whether the step of n could compute operand 0 as well: nobody else wants that value, which lies as n would have it. */
+static bool absorbable(const strata_node *n, strata_layout layout)
+{
+    const strata_node *x = n->in[0];
+    if (!x || strata_node_is_source(x) || strata_is_elided(x) || strata_is_transfer(x) || x->uses != 1 ||
+        x->device != n->device || x->kernel->absorbs || !x->in[0] ||
+        x->desc.layout != layout || x->desc.dtype != STRATA_F32)
+        return false;
+    for (int k = 1; k < STRATA_MAX_OPERANDS; k++)
+        if (x->in[k] && !strata_node_is_constant(x->in[k]))
+            return false;
+    return true;
+}
+
 static bool takes(const strata_program *p, const strata_kernel_def *k, const strata_node *n, strata_layout layout)
 {
-    return k->op == n->op && !(p->exact && k->approximate) && ((k->layouts >> layout & 1) || !has_layout(n)) &&
+    return k->op == n->op && (!k->absorbs || absorbable(n, layout)) && !(p->exact && k->approximate) && ((k->layouts >> layout & 1) || !has_layout(n)) &&
            (!k->accepts || k->accepts(n));
 }
 
@@ -174,6 +190,8 @@ static strata_status place_node(strata_program *p, strata_builder *b, copies *c,
     if (status != STRATA_OK)
         return strata_fail_in(err, status, "%s: %s", n->name, n->op->name);
     n->desc = desc;
+    if (n->kernel && n->kernel->absorbs)
+        n->in[0]->kernel = &strata_kernel_absorbed;
     return STRATA_OK;
 }
 

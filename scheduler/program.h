@@ -79,6 +79,8 @@ strata_status strata_place_nodes(strata_program *p, bool strict, strata_error *e
 strata_status strata_compile_parts(strata_program *p, strata_error *err);
 /* The kernel that evaluates any node on the host by its definition. */
 extern const strata_kernel_def strata_kernel_reference;
+/* Stands for a kernel where the step of the node's only reader computes the node as well. */
+extern const strata_kernel_def strata_kernel_absorbed;
 
 /* Opens what `selector` (--device) names, and the CPU, as the program's devices. `precision` is that of values on the
  * first. */
@@ -97,6 +99,17 @@ strata_status strata_fall_back(strata_program *p, const char *why, strata_progra
 
 /* Whether the result of the node is its operand's bytes, so that nothing needs to be done. */
 bool strata_is_elided(const strata_node *n);
+static inline bool strata_is_absorbed(const strata_node *n) { return n->kernel == &strata_kernel_absorbed; }
+/* The node that operand 0 of a step belongs to: the step's own, or the one that it absorbs. */
+static inline const strata_node *strata_step_first(const strata_step *s)
+{
+    return s->kernel->absorbs ? s->node->in[0] : s->node;
+}
+/* Operand k of a step. */
+static inline const strata_node *strata_step_operand(const strata_step *s, int k)
+{
+    return k == 0 ? strata_step_first(s)->in[0] : s->node->in[k];
+}
 /* Whether n moves bytes between devices rather than being computed. */
 static inline bool strata_is_transfer(const strata_node *n) { return n->in[0] && n->in[0]->device != n->device && !n->kernel; }
 

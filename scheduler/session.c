@@ -44,8 +44,8 @@ static void fill_frames(strata_session *s)
             const strata_node    *n      = p->steps[k].node;
             strata_frame         *f      = &s->frames[k];
             for (int j = 0; j < STRATA_MAX_OPERANDS; j++)
-                if (n->in[j])
-                    fill_view(s, &f->in[j], n->in[j], device);
+                if (strata_step_operand(&p->steps[k], j))
+                    fill_view(s, &f->in[j], strata_step_operand(&p->steps[k], j), device);
             fill_view(s, &f->out, n, device);
             if (p->steps[k].workspace > 0) {
                 f->workspace = (strata_view){ .buffer = s->arena[device], .offset = p->workspace[k] };
@@ -393,7 +393,13 @@ strata_step_profile strata_session_step(const strata_session *s, int i)
                                       .ms = s->ms[i][1], .macs = n->op->macs ? n->op->macs(n) : 0 };
     profile.bytes = strata_bytes(&n->desc);
     for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
-        if (n->in[k])
-            profile.bytes += strata_bytes(&n->in[k]->desc);
+        if (strata_step_operand(&p->steps[i], k))
+            profile.bytes += strata_bytes(&strata_step_operand(&p->steps[i], k)->desc);
+    const strata_node *absorbed = strata_step_first(&p->steps[i]);
+    for (int k = 1; k < STRATA_MAX_OPERANDS && absorbed != n; k++)
+        if (absorbed->in[k])
+            profile.bytes += strata_bytes(&absorbed->in[k]->desc);
+    if (absorbed != n && absorbed->op->macs)
+        profile.macs += absorbed->op->macs(absorbed);
     return profile;
 }

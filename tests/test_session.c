@@ -2,6 +2,8 @@
  * and the boundary to a second backend, shown with a toy one that has memory of its own and few kernels. */
 #include "interpret.h"
 
+#include "../backends/cpu/simd.h"
+
 #include <strata/nn.h>
 
 #include <pthread.h>
@@ -247,6 +249,64 @@ static void test_exact(void **state)
     strata_program_unref(exact);
 }
 
+/* A convolution whose only reader is a depthwise one; or an output of the graph as well; or read by a sum as well. */
+typedef enum reader { ONE_READER, AN_OUTPUT, TWO_READERS } reader;
+
+static strata_graph *inverted(reader r)
+{
+    strata_builder *b;
+    strata_graph   *g;
+    strata_error    err;
+    assert_int_equal(strata_builder_create(ctx, "inverted", &b, &err), STRATA_OK);
+    strata_node *x = nn_image(b, &(strata_model_args){ 2, 5, 20, 22, 1 });
+    strata_node *e = nn_silu(b, nn_conv2d(b, x, "expand", 24, 1, .bias = true));
+    strata_node *d = nn_relu(b, nn_conv2d(b, e, "depthwise", 24, 3, .pad = 1, .groups = 24, .bias = true));
+    strata_node *y = nn_conv2d(b, d, "project", 7, 1);
+    nn_output(b, r == TWO_READERS ? nn_add(b, e, d) : y, "y");
+    if (r == AN_OUTPUT)
+        nn_output(b, e, "e");
+    assert_int_equal(strata_builder_finish(b, &g, &err), STRATA_OK);
+    fill_constants(g, 7);
+    return g;
+}
+
+/* A step that computes its operand's node as well takes none that somebody else reads; values stay right. */
+static void test_absorbed_nodes(void **state)
+{
+    (void)state;
+    for (reader r = ONE_READER; r <= TWO_READERS; r++) {
+        strata_graph   *g     = inverted(r);
+        strata_tensor **value = interpret(g, 3);
+        strata_program *p     = program_of(inverted(r), NULL);
+        const int       count = strata_graph_output_count(g), absorbed = r == ONE_READER && cpu_simd_select()->fused;
+        assert_int_equal(count_kernels(p, "absorbed"), absorbed);
+        assert_int_equal(count_kernels(p, "conv2d.expand_depthwise"), absorbed);
+        strata_tensor *in = input_of(p, 3), *out[2];
+        strata_session *s;
+        strata_error    err;
+        assert_int_equal(strata_session_create(p, &s, &err), STRATA_OK);
+        assert_int_equal(strata_session_alloc_outputs(s, out, &err), STRATA_OK);
+        assert_int_equal(strata_session_run(s, &in, out, &err), STRATA_OK);
+        uint64_t macs = 0, bytes = 0; /* what is absorbed is counted where it is done */
+        for (int i = 0; i < strata_session_step_count(s); i++)
+            macs += strata_session_step(s, i).macs, bytes += strata_session_step(s, i).bytes;
+        assert_int_equal(macs, 2 * 440 * (r == TWO_READERS ? 5 * 24 + 24 * 9 : 5 * 24 + 24 * 9 + 24 * 7));
+        assert_true(bytes > 0);
+        for (int i = 0; i < count; i++) {
+            const strata_tensor *t    = value[((const strata_node *)strata_graph_output(g, i).node)->id];
+            const float         *want = strata_tensor_data(t), *got = strata_tensor_data(out[i]);
+            for (int64_t k = 0; k < strata_count(strata_tensor_get_desc(t)); k++)
+                assert_true(fabs((double)got[k] - (double)want[k]) < 1e-5);
+        }
+        free_values(value, strata_graph_node_count(g));
+        release(out, count);
+        strata_tensor_unref(in);
+        strata_session_destroy(s);
+        strata_program_unref(p);
+        strata_graph_destroy(g);
+    }
+}
+
 static void test_second_backend(void **state)
 {
     (void)state;
@@ -479,6 +539,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_absorbed_nodes),
         cmocka_unit_test(test_second_backend),
         cmocka_unit_test(test_wrong_devices),
         cmocka_unit_test(test_wrong_tensors),

@@ -54,10 +54,11 @@ void *cpu_alloc(size_t alignment, size_t bytes);
 strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err);
 void          cpu_release_state(strata_step *s);
 
-/* For prepare: calls fn(arg, rows, first, count) with all rows of dim 0 of constant operand k, up to `unit` at a time, on
- * all threads. `rows` is there for the call only. The kernel is marked by_rows. */
+/* For prepare: calls fn(arg, rows, first, count) with all rows of dim 0 of constant n, up to `unit` at a time, on all
+ * threads. `rows` is there for the call only. The kernel is marked by_rows. */
 typedef void (*cpu_rows_fn)(void *arg, const float *rows, int64_t first, int64_t count);
-strata_status cpu_each_rows(const strata_step *s, int k, int unit, cpu_rows_fn fn, void *arg, strata_error *err);
+strata_status cpu_each_rows(const strata_step *s, const strata_node *n, int unit, cpu_rows_fn fn, void *arg,
+                            strata_error *err);
 
 /* Work on rows of the innermost dimension: images, rows and channels of a value in the order they lie. A
  * rank-2 value counts as maps of one pixel. */

@@ -14,7 +14,7 @@
  * A band of pixels is short enough to stay in the second cache while the panels go by. A panel is applied in
  * chunks that stay in the first cache while the band's tiles go by; between chunks a tile's sums rest in y.
  */
-#include "conv.h"
+#include "direct.h"
 
 #include <string.h>
 
@@ -25,149 +25,120 @@ enum {
     FEW_CHANNELS = 16,            /* below: rows of taps instead of taps */
 };
 
-/* What the items of a node have in common. A tap is what a tile takes for one: taps * channels = conv.k. */
-typedef struct direct_plan {
-    cpu_conv conv;
-    cpu_cut  cut;
-    bool     row_taps;                   /* a tap is a whole row of them */
-    int      block, panels;              /* columns of a panel; panels of a group */
-    int      taps, channels;
-    int      chunk_taps, chunk_channels; /* of weights at a time: some taps whole, or a part of one */
-    size_t pointer_bytes, slot_bytes; /* in the workspace of a thread: pointers, then gathered rows of taps */
-} direct_plan;
-
-/* The state: [group][panel][k][block] of weights, [group][panel][block] of bias, then zeros for taps outside
- * the map. */
-typedef struct direct_job {
-    const strata_step  *step;
-    const strata_frame *frame;
-    direct_plan         plan;
-    const float        *bias, *zeros;
-} direct_job;
-
-static int64_t weight_floats(const direct_plan *p)
+static int64_t weight_floats(const cpu_direct *d)
 {
-    return (int64_t)p->conv.groups * p->panels * p->conv.k * p->block;
+    return (int64_t)d->conv.groups * d->panels * d->conv.k * d->block;
 }
 
-static int64_t bias_floats(const direct_plan *p)
+static int64_t bias_floats(const cpu_direct *d)
 {
-    return (int64_t)p->conv.groups * p->panels * p->block;
+    return (int64_t)d->conv.groups * d->panels * d->block;
 }
 
-static direct_plan plan_direct(const strata_node *n, int block)
+size_t cpu_direct_packed_bytes(const cpu_direct *d)
 {
-    direct_plan p = { .conv = cpu_conv_of(n), .block = block };
-    const cpu_conv *c = &p.conv;
-    p.row_taps = c->cg < FEW_CHANNELS && c->kw > 1 && c->groups == 1 && c->dilation[1] == 1;
-    p.taps = p.row_taps ? c->kh : c->taps;
-    p.channels = c->k / p.taps;
-    p.panels = (int)cpu_ceil_div(c->og, block);
+    return (size_t)(weight_floats(d) + bias_floats(d) + d->channels) * sizeof(float);
+}
 
-    int64_t line = (int64_t)block * (int64_t)sizeof(float);
-    if (p.channels * line > CHUNK_BYTES) {
-        p.chunk_taps = 1;
-        p.chunk_channels = (int)cpu_ceil_div(p.channels, cpu_ceil_div(p.channels * line, CHUNK_BYTES));
+cpu_direct cpu_direct_of(const strata_node *n, const cpu_simd *simd, const float *packed)
+{
+    cpu_direct d = { .conv = cpu_conv_of(n), .simd = simd, .block = simd->block };
+    const cpu_conv *c = &d.conv;
+    d.row_taps = c->cg < FEW_CHANNELS && c->kw > 1 && c->groups == 1 && c->dilation[1] == 1;
+    d.taps = d.row_taps ? c->kh : c->taps;
+    d.channels = c->k / d.taps;
+    d.panels = (int)cpu_ceil_div(c->og, d.block);
+
+    int64_t line = (int64_t)d.block * (int64_t)sizeof(float);
+    if (d.channels * line > CHUNK_BYTES) {
+        d.chunk_taps = 1;
+        d.chunk_channels = (int)cpu_ceil_div(d.channels, cpu_ceil_div(d.channels * line, CHUNK_BYTES));
     } else {
-        p.chunk_taps = (int)cpu_min(p.taps, CHUNK_BYTES / (p.channels * line));
-        p.chunk_channels = p.channels;
+        d.chunk_taps = (int)cpu_min(d.taps, CHUNK_BYTES / (d.channels * line));
+        d.chunk_channels = d.channels;
     }
-
-    int64_t x_floats = (int64_t)c->cg * c->stride[0] * c->stride[1];
-    int64_t most = BAND_BYTES / (int64_t)sizeof(float) / (x_floats + c->og);
-    p.cut = cpu_cut_conv(c, cpu_max(BAND_LEAST, most), block);
-
-    size_t pointers = (size_t)cpu_tile_count(p.cut.band) * CPU_TILE_ROWS * (size_t)p.taps;
-    p.pointer_bytes = cpu_round64(pointers * sizeof(float *));
-    p.slot_bytes = p.pointer_bytes;
-    if (p.row_taps)
-        p.slot_bytes += cpu_round64((size_t)p.cut.band * (size_t)c->k * sizeof(float));
-    return p;
+    if (packed != NULL) {
+        d.weight = packed;
+        d.bias = d.weight + weight_floats(&d);
+        d.zeros = d.bias + bias_floats(&d);
+    }
+    return d;
 }
 
-static bool accepts(const strata_node *n)
-{
-    return cpu_simd_select()->fused && cpu_conv_fits(n);
-}
+/* ---- Packing --------------------------------------------------------------------------------------- */
 
 typedef struct pack_job {
-    const direct_plan *plan;
-    float             *packed;
-    const cpu_simd    *simd;
+    const cpu_direct *direct;
+    float            *packed;
 } pack_job;
 
 /* Rows [o][ci][tap] of the weight into their columns of the panels. Whole panels are turned in squares. */
 static void pack_rows(void *arg, const float *rows, int64_t first, int64_t count)
 {
     const pack_job *job = arg;
-    const direct_plan *p = job->plan;
-    const cpu_conv *c = &p->conv;
+    const cpu_direct *d = job->direct;
+    const cpu_conv *c = &d->conv;
     for (int64_t o = first; o < first + count;) {
-        int64_t panel = o / c->og * p->panels + o % c->og / p->block, column = o % c->og % p->block;
-        int64_t here = cpu_min(first + count - o, cpu_min(p->block - column, c->og - o % c->og));
-        float *dst = job->packed + panel * c->k * p->block + column;
+        int64_t panel = o / c->og * d->panels + o % c->og / d->block, column = o % c->og % d->block;
+        int64_t here = cpu_min(first + count - o, cpu_min(d->block - column, c->og - o % c->og));
+        float *dst = job->packed + panel * c->k * d->block + column;
         if (c->taps == 1) {
-            job->simd->transpose(dst, p->block, rows, c->k, here, c->k);
+            d->simd->transpose(dst, d->block, rows, c->k, here, c->k);
         } else {
             for (int ci = 0; ci < c->cg; ci++)
                 for (int t = 0; t < c->taps; t++)
                     for (int64_t i = 0; i < here; i++)
-                        dst[(int64_t)(t * c->cg + ci) * p->block + i] = rows[i * c->k + ci * c->taps + t];
+                        dst[(int64_t)(t * c->cg + ci) * d->block + i] = rows[i * c->k + ci * c->taps + t];
         }
         rows += here * c->k;
         o += here;
     }
 }
 
-static strata_status prepare(strata_step *s, strata_error *err)
+strata_status cpu_direct_pack(const cpu_direct *d, const strata_step *s, const strata_node *n, float *packed,
+                              strata_error *err)
 {
-    direct_plan p = plan_direct(s->node, s->device->simd->block);
-    const cpu_conv *c = &p.conv;
-    int64_t floats = weight_floats(&p) + bias_floats(&p) + p.channels;
-    STRATA_TRY(cpu_alloc_state(s, (size_t)floats * sizeof(float), err));
-    pack_job job = { &p, s->state, s->device->simd };
-    float *packed_bias = job.packed + weight_floats(&p);
-    memset(packed_bias, 0, (size_t)(floats - weight_floats(&p)) * sizeof(float));
-    if (c->og % p.block != 0) /* columns without a channel */
-        memset(s->state, 0, (size_t)weight_floats(&p) * sizeof(float));
+    const cpu_conv *c = &d->conv;
+    float *packed_bias = packed + weight_floats(d);
+    memset(packed_bias, 0, (size_t)(bias_floats(d) + d->channels) * sizeof(float));
+    if (c->og % d->block != 0) /* columns without a channel */
+        memset(packed, 0, (size_t)weight_floats(d) * sizeof(float));
 
-    const strata_node *bias = s->node->in[CONV_BIAS];
+    const strata_node *bias = n->in[CONV_BIAS];
     if (bias != NULL) {
         STRATA_TRY(strata_tensor_compute(bias->data, err));
         const float *b = strata_tensor_data(bias->data);
         for (int o = 0; o < c->o; o++)
-            packed_bias[(o / c->og * p.panels + o % c->og / p.block) * p.block + o % c->og % p.block] = b[o];
+            packed_bias[(o / c->og * d->panels + o % c->og / d->block) * d->block + o % c->og % d->block] = b[o];
     }
-    STRATA_TRY(cpu_each_rows(s, CONV_WEIGHT, p.block, pack_rows, &job, err));
-    s->workspace = (size_t)s->device->threads * p.slot_bytes;
-    s->consumed = 1u << CONV_WEIGHT | (bias != NULL ? 1u << CONV_BIAS : 0);
-    return STRATA_OK;
+    pack_job job = { d, packed };
+    return cpu_each_rows(s, n->in[CONV_WEIGHT], d->block, pack_rows, &job, err);
 }
 
 /* ---- Pointers to the taps -------------------------------------------------------------------------- */
 
 /* tap[t * CPU_TILE_ROWS] for every tap of the pixel whose first tap is at (y, column). */
-static void point_at_taps(const direct_job *job, const float *x, int y, int column, const float **tap)
+static void point_at_taps(const cpu_direct *d, const float *x, int y, int column, const float **tap)
 {
-    const cpu_conv *c = &job->plan.conv;
+    const cpu_conv *c = &d->conv;
     for (int ty = 0; ty < c->kh; ty++, y += c->dilation[0])
         for (int tx = 0, at = column; tx < c->kw; tx++, at += c->dilation[1], tap += CPU_TILE_ROWS) {
             bool inside = y >= 0 && y < c->h && at >= 0 && at < c->w;
-            *tap = inside ? x + ((int64_t)y * c->w + at) * c->c : job->zeros;
+            *tap = inside ? x + ((int64_t)y * c->w + at) * c->c : d->zeros;
         }
 }
 
 /* The same for rows of taps. `gathered` has room for the rows that need it: kw * c floats each. */
-static void point_at_tap_rows(const direct_job *job, const float *x, int y, int column, const float **tap,
+static void point_at_tap_rows(const cpu_direct *d, const float *x, int y, int column, const float **tap,
                               float *gathered)
 {
-    const cpu_conv *c = &job->plan.conv;
+    const cpu_conv *c = &d->conv;
     bool whole = column >= 0 && column + c->kw <= c->w;
     for (int ty = 0; ty < c->kh;
-         ty++, y += c->dilation[0], tap += CPU_TILE_ROWS, gathered += job->plan.channels) {
+         ty++, y += c->dilation[0], tap += CPU_TILE_ROWS, gathered += d->channels) {
         const float *row = x + (int64_t)y * c->w * c->c;
         if (y < 0 || y >= c->h) {
-            *tap = job->zeros;
+            *tap = d->zeros;
         } else if (whole) {
             *tap = row + (int64_t)column * c->c;
         } else {
@@ -178,13 +149,13 @@ static void point_at_tap_rows(const direct_job *job, const float *x, int y, int 
 }
 
 /* All taps of `count` neighbours in a row of the result, none outside the map to the left or right. */
-static void point_at_run(const direct_job *job, const float *x, int y, int column, int count, const float **tap)
+static void point_at_run(const cpu_direct *d, const float *x, int y, int column, int count, const float **tap)
 {
-    const cpu_conv *c = &job->plan.conv;
-    int across = job->plan.row_taps ? 1 : c->kw;
+    const cpu_conv *c = &d->conv;
+    int across = d->row_taps ? 1 : c->kw;
     for (int ty = 0; ty < c->kh; ty++, y += c->dilation[0]) {
         bool inside = y >= 0 && y < c->h;
-        const float *at = inside ? x + ((ptrdiff_t)y * c->w + column) * c->c : job->zeros;
+        const float *at = inside ? x + ((ptrdiff_t)y * c->w + column) * c->c : d->zeros;
         ptrdiff_t step = inside ? (ptrdiff_t)c->stride[1] * c->c : 0;
         ptrdiff_t tap_step = inside ? (ptrdiff_t)c->dilation[1] * c->c : 0;
         for (int tx = 0; tx < across; tx++, tap += CPU_TILE_ROWS, at += tap_step)
@@ -193,20 +164,28 @@ static void point_at_run(const direct_job *job, const float *x, int y, int colum
     }
 }
 
-/* pointers[tile][tap][CPU_TILE_ROWS] for the pixels of an item; gathered[pixel][k] is used where needed. With few
- * channels this is much of the work: hence tiles within a row and the map go at once. */
-static void point_at_band(const direct_job *job, const cpu_cut_item *at, const float *x,
-                          const float **pointers, float *gathered)
+size_t cpu_direct_pointer_bytes(const cpu_direct *d, int pixels)
 {
-    const direct_plan *p = &job->plan;
-    const cpu_conv *c = &p->conv;
-    int tiles = cpu_tile_count(at->pixels), pixels = at->pixels, pixel = 0;
-    int oy = at->pixel / c->ow, ox = at->pixel % c->ow, reach = (c->kw - 1) * c->dilation[1];
-    for (int tile = 0; tile < tiles; tile++, pointers += p->taps * CPU_TILE_ROWS) {
+    return cpu_round64((size_t)cpu_tile_count(pixels) * CPU_TILE_ROWS * (size_t)d->taps * sizeof(float *));
+}
+
+size_t cpu_direct_gather_bytes(const cpu_direct *d, int pixels)
+{
+    return d->row_taps ? cpu_round64((size_t)pixels * (size_t)d->conv.k * sizeof(float)) : 0;
+}
+
+/* gathered[pixel][k] is used where needed. With few channels this is much of the work: hence tiles within a row and the
+ * map go at once. */
+void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels, const float **pointers, float *gathered)
+{
+    const cpu_conv *c = &d->conv;
+    int tiles = cpu_tile_count(pixels), pixel = 0;
+    int oy = first / c->ow, ox = first % c->ow, reach = (c->kw - 1) * c->dilation[1];
+    for (int tile = 0; tile < tiles; tile++, pointers += d->taps * CPU_TILE_ROWS) {
         int next = cpu_tile_first(tile + 1, tiles, pixels), count = next - pixel;
         int left = ox * c->stride[1] - c->left, right = left + (count - 1) * c->stride[1] + reach;
         if (ox + count <= c->ow && left >= 0 && right < c->w) {
-            point_at_run(job, x, oy * c->stride[0] - c->top, left, count, pointers);
+            point_at_run(d, x, oy * c->stride[0] - c->top, left, count, pointers);
             ox += count;
             pixel = next;
         }
@@ -216,10 +195,10 @@ static void point_at_band(const direct_job *job, const cpu_cut_item *at, const f
                 oy++;
             }
             int y = oy * c->stride[0] - c->top, column = ox * c->stride[1] - c->left;
-            if (p->row_taps)
-                point_at_tap_rows(job, x, y, column, pointers + i, gathered + (int64_t)pixel * c->k);
+            if (d->row_taps)
+                point_at_tap_rows(d, x, y, column, pointers + i, gathered + (int64_t)pixel * c->k);
             else
-                point_at_taps(job, x, y, column, pointers + i);
+                point_at_taps(d, x, y, column, pointers + i);
         }
         if (ox == c->ow) {
             ox = 0;
@@ -232,58 +211,95 @@ static void point_at_band(const direct_job *job, const cpu_cut_item *at, const f
 
 /* The panel's weights chunk by chunk, each over all tiles of the band. Panels follow each other in memory, so
  * what follows a chunk is what will be wanted next. */
-static void apply_panel(const direct_job *job, cpu_tiles *t, const float *const *pointers,
-                        const float *weight, const float *bias, const float *residual)
+void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *pointers, int64_t panel,
+                      const float *residual)
 {
-    const direct_plan *p = &job->plan;
-    for (int tap = 0; tap < p->taps; tap += p->chunk_taps)
-        for (int k = 0; k < p->channels; k += p->chunk_channels) {
-            t->taps = (int)cpu_min(p->chunk_taps, p->taps - tap);
-            t->channels = (int)cpu_min(p->chunk_channels, p->channels - k);
-            bool last = tap + t->taps == p->taps && k + t->channels == p->channels;
+    const float *weight = d->weight + panel * d->conv.k * d->block, *bias = d->bias + panel * d->block;
+    t->x_tile = (ptrdiff_t)d->taps * CPU_TILE_ROWS;
+    for (int tap = 0; tap < d->taps; tap += d->chunk_taps)
+        for (int k = 0; k < d->channels; k += d->chunk_channels) {
+            t->taps = (int)cpu_min(d->chunk_taps, d->taps - tap);
+            t->channels = (int)cpu_min(d->chunk_channels, d->channels - k);
+            bool last = tap + t->taps == d->taps && k + t->channels == d->channels;
             t->x = pointers + (int64_t)tap * CPU_TILE_ROWS;
             t->x_offset = k;
-            t->weight = weight + ((int64_t)tap * p->channels + k) * p->block;
-            t->ahead = t->weight + (int64_t)t->taps * t->channels * p->block;
+            t->weight = weight + ((int64_t)tap * d->channels + k) * d->block;
+            t->ahead = t->weight + (int64_t)t->taps * t->channels * d->block;
             t->bias = tap == 0 && k == 0 ? bias : NULL;
             t->residual = last ? residual : NULL;
-            t->act = last ? p->conv.act : STRATA_ACT_NONE;
-            job->step->device->simd->tiles(t);
+            t->act = last ? d->conv.act : STRATA_ACT_NONE;
+            d->simd->tiles(t);
         }
+}
+
+/* ---- The kernel ------------------------------------------------------------------------------------ */
+
+typedef struct direct_job {
+    const strata_frame *frame;
+    cpu_direct          direct;
+    cpu_cut             cut;
+} direct_job;
+
+static cpu_cut cut_direct(const cpu_direct *d)
+{
+    const cpu_conv *c = &d->conv;
+    int64_t x_floats = (int64_t)c->cg * c->stride[0] * c->stride[1];
+    int64_t most = BAND_BYTES / (int64_t)sizeof(float) / (x_floats + c->og);
+    return cpu_cut_conv(c, cpu_max(BAND_LEAST, most), d->block);
+}
+
+/* In the workspace of a thread. */
+static size_t slot_bytes(const direct_job *job)
+{
+    return cpu_direct_pointer_bytes(&job->direct, job->cut.band) + cpu_direct_gather_bytes(&job->direct, job->cut.band);
+}
+
+static bool accepts(const strata_node *n)
+{
+    return cpu_simd_select()->fused && cpu_conv_fits(n);
+}
+
+static strata_status prepare(strata_step *s, strata_error *err)
+{
+    direct_job job = { .direct = cpu_direct_of(s->node, s->device->simd, NULL) };
+    job.cut = cut_direct(&job.direct);
+    STRATA_TRY(cpu_alloc_state(s, cpu_direct_packed_bytes(&job.direct), err));
+    STRATA_TRY(cpu_direct_pack(&job.direct, s, s->node, s->state, err));
+    s->workspace = (size_t)s->device->threads * slot_bytes(&job);
+    s->consumed = 1u << CONV_WEIGHT | (s->node->in[CONV_BIAS] != NULL ? 1u << CONV_BIAS : 0);
+    return STRATA_OK;
 }
 
 static void direct_item(void *arg, int item, int slot)
 {
     const direct_job *job = arg;
-    const direct_plan *p = &job->plan;
-    const cpu_conv *c = &p->conv;
-    cpu_cut_item at = cpu_cut_at(c, &p->cut, item);
+    const cpu_direct *d = &job->direct;
+    const cpu_conv *c = &d->conv;
+    cpu_cut_item at = cpu_cut_at(c, &job->cut, item);
     const float *x = job->frame->in[CONV_X].data + at.image * cpu_conv_x_image(c) + at.group * c->cg;
     int64_t first = at.image * cpu_conv_y_image(c) + (int64_t)at.pixel * c->o + at.group * c->og;
     const float *residual = job->frame->in[CONV_RESIDUAL].data;
 
-    char *scratch = (char *)cpu_scratch(job->frame, slot, p->slot_bytes);
+    char *scratch = (char *)cpu_scratch(job->frame, slot, slot_bytes(job));
     const float **pointers = (const float **)(void *)scratch;
-    point_at_band(job, &at, x, pointers, (float *)(void *)(scratch + p->pointer_bytes));
+    cpu_direct_point(d, x, at.pixel, at.pixels, pointers,
+                     (float *)(void *)(scratch + cpu_direct_pointer_bytes(d, job->cut.band)));
 
-    cpu_tiles t = { .x_tile = (ptrdiff_t)p->taps * CPU_TILE_ROWS, .rows = at.pixels, .y_step = c->o,
-                    .residual_step = c->o };
-    for (int o = at.channel; o < at.channel + at.channels; o += p->block) {
-        int64_t panel = (int64_t)at.group * p->panels + o / p->block;
-        t.columns = (int)cpu_min(p->block, c->og - o);
+    cpu_tiles t = { .rows = at.pixels, .y_step = c->o, .residual_step = c->o };
+    for (int o = at.channel; o < at.channel + at.channels; o += d->block) {
+        t.columns = (int)cpu_min(d->block, c->og - o);
         t.y = job->frame->out.data + first + o;
-        apply_panel(job, &t, pointers, (const float *)job->step->state + panel * c->k * p->block,
-                    job->bias + panel * p->block, residual != NULL ? residual + first + o : NULL);
+        cpu_direct_apply(d, &t, pointers, (int64_t)at.group * d->panels + o / d->block,
+                         residual != NULL ? residual + first + o : NULL);
     }
 }
 
 static strata_status emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;
-    direct_job job = { .step = s, .frame = f, .plan = plan_direct(s->node, s->device->simd->block) };
-    job.bias = (const float *)s->state + weight_floats(&job.plan);
-    job.zeros = job.bias + bias_floats(&job.plan);
-    cpu_parallel(s, job.plan.cut.items, direct_item, &job);
+    direct_job job = { .frame = f, .direct = cpu_direct_of(s->node, s->device->simd, s->state) };
+    job.cut = cut_direct(&job.direct);
+    cpu_parallel(s, job.cut.items, direct_item, &job);
     return STRATA_OK;
 }
 

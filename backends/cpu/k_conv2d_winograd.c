@@ -190,7 +190,7 @@ static strata_status prepare(strata_step *s, int edge, strata_error *err)
     float *packed = s->state, *packed_bias = packed + weight_floats(&p);
     bool spare = p.conv.og % p.block != 0; /* columns without a channel */
     memset(spare ? packed : packed_bias, 0, (size_t)(spare ? floats : floats - weight_floats(&p)) * sizeof(float));
-    STRATA_TRY(cpu_each_rows(s, CONV_WEIGHT, p.block, pack_rows, &(packing){ &p, packed }, err));
+    STRATA_TRY(cpu_each_rows(s, s->node->in[CONV_WEIGHT], p.block, pack_rows, &(packing){ &p, packed }, err));
 
     const strata_node *bias = s->node->in[CONV_BIAS];
     if (bias != NULL)

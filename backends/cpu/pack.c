@@ -55,9 +55,9 @@ static void rows_item(void *arg, int item, int slot)
         atomic_store(&job->status, (int)status);
 }
 
-strata_status cpu_each_rows(const strata_step *s, int k, int unit, cpu_rows_fn fn, void *arg, strata_error *err)
+strata_status cpu_each_rows(const strata_step *s, const strata_node *n, int unit, cpu_rows_fn fn, void *arg,
+                            strata_error *err)
 {
-    const strata_node *n = s->node->in[k];
     rows_job job = { .tensor = n->data, .rows = n->desc.dim[0], .unit = unit, .fn = fn, .arg = arg };
     job.parts = s->device->threads;
     job.part = cpu_ceil_div(cpu_ceil_div(job.rows, unit), job.parts);

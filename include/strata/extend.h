@@ -283,6 +283,10 @@ struct strata_kernel_def {
     bool     in_place;         /* out may be the memory of operand 0 when that is of the same size and dies here */
     bool approximate;          /* trades bits for speed: beyond the rounding of the op's own formula. Not for programs that
                                   want to be exact */
+    bool absorbs;              /* computes the node of operand 0 as well, which then has no step and no memory: frame.in[0] is
+                                  operand 0 of that node, s->node->in[0]. Asked only where that node is to run on the same
+                                  device, nothing else reads its value and its other operands are constants, all of
+                                  which prepare consumes */
     bool          (*accepts)(const strata_node *n); /* attributes and shapes; NULL: every one. Must not look at data */
     strata_status (*prepare)(strata_step *s, strata_error *err); /* once: pack weights; NULL: nothing to do */
     void          (*release)(strata_step *s);                    /* NULL: nothing to do */

@@ -1,39 +1,6 @@
 /* simd_elementwise.c: loops that map elements to elements: activations, arithmetic, epilogues. See simd.h. */
 #include "simd_vec.h"
 
-INLINE void finish_act(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
-                       const float *residual, ptrdiff_t residual_step, strata_act act)
-{
-    vec b = { 0 }, r = { 0 };
-    for (int64_t row = 0; row < rows; row++, y += y_step) {
-        int64_t i = 0;
-        for (; i + LANES <= columns; i += LANES) {
-            if (bias != NULL)
-                b = load(bias + i);
-            if (residual != NULL)
-                r = load(residual + i);
-            store(y + i, act_vec(load(y + i) + b + r, act));
-        }
-        int rest = (int)(columns - i);
-        if (rest != 0) {
-            if (bias != NULL)
-                b = load_some(bias + i, rest);
-            if (residual != NULL)
-                r = load_some(residual + i, rest);
-            store_some(y + i, act_vec(load_some(y + i, rest) + b + r, act), rest);
-        }
-        if (residual != NULL)
-            residual += residual_step;
-    }
-}
-
-void SIMD(finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
-                  const float *residual, ptrdiff_t residual_step, strata_act act){
-#define BODY(a) finish_act(y, y_step, rows, columns, bias, residual, residual_step, a)
-    FOR_ACT(act, BODY)
-#undef BODY
-}
-
 INLINE void activate_act(float *dst, const float *x, int64_t n, strata_act act)
 {
     int64_t i = 0;
@@ -41,6 +8,55 @@ INLINE void activate_act(float *dst, const float *x, int64_t n, strata_act act)
         store(dst + i, act_vec(load(x + i), act));
     if (i < n)
         store_some(dst + i, act_vec(load_some(x + i, (int)(n - i)), act), (int)(n - i));
+}
+
+/* bias and residual are NULL or not as a constant in every use. */
+INLINE void finish_rows(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
+                        const float *residual, ptrdiff_t residual_step, strata_act act)
+{
+    vec b = { 0 }, r = { 0 };
+    for (int64_t row = 0; row < rows; row++, y += y_step) {
+        for (int64_t i = 0; i < columns; i += LANES) {
+            int some = columns - i < LANES ? (int)(columns - i) : LANES;
+            if (bias != NULL)
+                b = load_upto(bias + i, some);
+            if (residual != NULL)
+                r = load_upto(residual + i, some);
+            store_upto(y + i, act_vec(load_upto(y + i, some) + b + r, act), some);
+        }
+        if (residual != NULL)
+            residual += residual_step;
+    }
+}
+
+/* The two registers of a panel, which is how most results come: without anything to decide between rows. */
+INLINE void finish_panel(float *y, ptrdiff_t y_step, int64_t rows, strata_act act)
+{
+    for (int64_t row = 0; row < rows; row++, y += y_step) {
+        vec left = act_vec(load(y), act), right = act_vec(load(y + LANES), act);
+        store(y, left);
+        store(y + LANES, right);
+    }
+}
+
+INLINE void finish_act(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
+                       const float *residual, ptrdiff_t residual_step, strata_act act)
+{
+    if (bias != NULL || residual != NULL)
+        finish_rows(y, y_step, rows, columns, bias, residual, residual_step, act);
+    else if (y_step == columns)
+        activate_act(y, y, rows * columns, act);
+    else if (columns == 2 * LANES)
+        finish_panel(y, y_step, rows, act);
+    else
+        finish_rows(y, y_step, rows, columns, NULL, NULL, 0, act);
+}
+
+void SIMD(finish)(float *y, ptrdiff_t y_step, int64_t rows, int64_t columns, const float *bias,
+                  const float *residual, ptrdiff_t residual_step, strata_act act){
+#define BODY(a) finish_act(y, y_step, rows, columns, bias, residual, residual_step, a)
+    FOR_ACT(act, BODY)
+#undef BODY
 }
 
 void SIMD(activate)(float *dst, const float *x, int64_t n, strata_act act)

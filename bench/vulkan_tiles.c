@@ -1,18 +1,21 @@
 /* How long each convolution of a model takes on a Vulkan device, by tile shape and number of splits of the implicit
  * matrix product: what the choice in backends/vulkan/gemm.c is made from.
  *
- *     vulkan_tiles MODEL [--batch N] [--size N] [--device N] [--fp16] [--splits 1,2,4,...] [--rounds N]
+ *     vulkan_tiles MODEL [--batch N] [--size N] [--device N] [--fp16] [--splits 1,2,4,...] [--rounds N] [--save]
+ *
+ * With --save what beats the free choice goes to the table of the device in the user's cache folder
+ * (backends/vulkan/tuning.h), from which every program takes it from then on.
  *
  * A line for each distinct convolution: pixels, channels out and products of a group, groups; the time by the free
  * choice; then the best tile and split, and after them all others. Times are of the device, in microseconds, the least
  * of all rounds and nodes. */
-#include "../backends/vulkan/conv.h"
-#include "../backends/vulkan/device.h"
+#include "../backends/vulkan/tuning.h"
 #include "../scheduler/program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MOST_SHAPES = 400, MOST_CHOICES = 160 };
 
@@ -44,6 +47,16 @@ static geometry *find(bench *b, const vk_conv *c)
     return g;
 }
 
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* GPUs slow down between two programs, and take a while to come back. */
+static const double WARM_UP = 0.15;
+
 /* Runs the model as the instance is configured; least times go to us[choice], or to free_us when that is -1. */
 static strata_status measure(bench *b, int choice, strata_error *err)
 {
@@ -69,6 +82,9 @@ static strata_status measure(bench *b, int choice, strata_error *err)
         strata_random_input(1, strata_tensor_data(in), (size_t)strata_count(strata_tensor_get_desc(in)));
     if (status == STRATA_OK)
         strata_session_enable_profile(s, true);
+    const double begin = seconds();
+    while (status == STRATA_OK && seconds() - begin < WARM_UP)
+        status = strata_session_run(s, &in, out, err);
     for (int round = 0; round < b->rounds && status == STRATA_OK; round++) {
         status = strata_session_run(s, &in, out, err);
         for (int i = 0; i < p->step_count && round > 0 && status == STRATA_OK; i++) {
@@ -91,14 +107,20 @@ static strata_status measure(bench *b, int choice, strata_error *err)
     return status;
 }
 
+static int best_choice(const geometry *g, int choices)
+{
+    int best = 0;
+    for (int k = 1; k < choices; k++)
+        if (g->us[k] > 0 && (g->us[best] == 0 || g->us[k] < g->us[best]))
+            best = k;
+    return best;
+}
+
 static void print(const bench *b, int tiles, const int *split, int splits)
 {
     for (int i = 0; i < b->count; i++) {
         const geometry *g = &b->g[i];
-        int             best = 0;
-        for (int k = 1; k < tiles * splits; k++)
-            if (g->us[k] > 0 && (g->us[best] == 0 || g->us[k] < g->us[best]))
-                best = k;
+        const int       best = best_choice(g, tiles * splits);
         printf("%u %u %u %u kernel %ux%u free %.1f best %.1f tile %d split %d all", g->conv.pixels, g->conv.og, g->conv.k,
                g->conv.groups, g->conv.kh, g->conv.kw, g->free_us, g->us[best], best / splits, split[best % splits]);
         for (int k = 0; k < tiles * splits; k++)
@@ -107,13 +129,32 @@ static void print(const bench *b, int tiles, const int *split, int splits)
     }
 }
 
+/* Two in a hundred are noise. */
+static bool save(const bench *b, const strata_device *dev, int tiles, const int *split, int splits)
+{
+    static vk_tuned list[MOST_SHAPES];
+    int             count = 0;
+    for (int i = 0; i < b->count; i++) {
+        const geometry *g = &b->g[i];
+        const int       best = best_choice(g, tiles * splits);
+        if (g->us[best] > 0 && g->us[best] < 0.98 * g->free_us)
+            list[count++] = vk_gemm_tuned(dev, &g->conv, b->half ? STRATA_F16 : STRATA_F32, best / splits,
+                                          (uint32_t)split[best % splits]);
+    }
+    printf("%d of %d saved\n", count, b->count);
+    return count == 0 || vk_tuning_save(dev, list, count);
+}
+
 int main(int argc, char **argv)
 {
     static bench b = { .batch = 1, .rounds = 5, .device = "vulkan:0" };
     int          split[16] = { 1, 2, 4, 8, 16, 32 }, splits = 6;
+    bool         keep = false;
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--fp16") == 0)
             b.half = true;
+        else if (strcmp(argv[i], "--save") == 0)
+            keep = true;
         else if (i + 1 < argc && strcmp(argv[i], "--batch") == 0)
             b.batch = atoi(argv[++i]);
         else if (i + 1 < argc && strcmp(argv[i], "--size") == 0)
@@ -131,7 +172,7 @@ int main(int argc, char **argv)
     strata_error   err = { 0 };
     strata_device *dev = NULL;
     if (!b.model || b.rounds < 2 || strata_context_create(&b.ctx, NULL) != STRATA_OK) {
-        fprintf(stderr, "usage: vulkan_tiles MODEL [--batch N] [--size N] [--device N] [--fp16] [--splits 1,2,...] [--rounds N]\n");
+        fprintf(stderr, "usage: vulkan_tiles MODEL [--batch N] [--size N] [--device N] [--fp16] [--splits 1,2,...] [--rounds N] [--save]\n");
         return 2;
     }
     vk_instance  *v = vk_instance_of(b.ctx);
@@ -147,7 +188,9 @@ int main(int argc, char **argv)
     }
     if (status == STRATA_OK)
         print(&b, tiles, split, splits);
-    else
+    if (status == STRATA_OK && keep && !save(&b, dev, tiles, split, splits))
+        status = strata_fail(&err, STRATA_IO, "the table cannot be written");
+    if (status != STRATA_OK)
         fprintf(stderr, "vulkan_tiles: %s\n", err.text);
     if (dev)
         vk_device_close(dev);

@@ -4,7 +4,7 @@
 #include "scratch.h"
 #include "vulkan_net.h"
 
-#include "../backends/vulkan/kernel.h"
+#include "../backends/vulkan/tuning.h"
 
 #include <pthread.h>
 
@@ -477,14 +477,85 @@ static void cache_names(void **state)
     strata_context *ctx = vulkan_context_with((vk_config){ 0 });
     vk_adapter      a = vk_instance_of(ctx)->adapters[vulkan_index(ctx)];
     char            one[600], two[600];
-    assert_true(vk_cache_path(&a, "/tmp/x", one, sizeof one));
+    assert_true(vk_cache_path(&a, "/tmp/x", "pipelines", one, sizeof one));
     assert_ptr_equal(strstr(one, "/tmp/x/vulkan-"), one);
     a.properties.driverVersion++;
-    assert_true(vk_cache_path(&a, "/tmp/x", two, sizeof two));
+    assert_true(vk_cache_path(&a, "/tmp/x", "pipelines", two, sizeof two));
     assert_string_not_equal(one, two);
-    assert_false(vk_cache_path(&a, "", two, sizeof two));
-    assert_false(vk_cache_path(&a, "/tmp/x", two, 20));
+    assert_false(vk_cache_path(&a, "", "pipelines", two, sizeof two));
+    assert_false(vk_cache_path(&a, "/tmp/x", "pipelines", two, 20));
     strata_context_destroy(ctx);
+}
+
+/* The choice for a convolution by a new device on these files. */
+static vk_gemm choice_with(const char *folder, const vk_conv *c, const vk_tuned *add, int count)
+{
+    strata_context *ctx = vulkan_context_with((vk_config){ .conv = VK_CONV_GEMM, .cache_folder = folder });
+    strata_device  *dev;
+    vk_gemm         chosen;
+    OK(vk_device_open(vk_instance_of(ctx), vulkan_index(ctx), 1, &dev, &err));
+    if (count > 0)
+        assert_true(vk_tuning_save(dev, add, count));
+    assert_true(vk_gemm_plan(dev, c, STRATA_F32, &chosen));
+    vk_device_close(dev);
+    strata_context_destroy(ctx);
+    return chosen;
+}
+
+static bool same_choice(const vk_gemm *a, const vk_gemm *b)
+{
+    return a->matrix == b->matrix && a->tile == b->tile && a->splits == b->splits;
+}
+
+/* What was measured is taken by the next device, for its shape and type alone; what cannot be is passed over. */
+static void tuned_choices(void **state)
+{
+    (void)state;
+    scratch        s;
+    char           path[600];
+    vk_conv        c = { .pixels = 90, .c = 256, .o = 64, .og = 64, .cg = 256, .groups = 1, .pitch = 64, .k = 256, .share = 256 };
+    vk_conv        other = c;
+    other.pixels = 91;
+    scratch_open(&s);
+    strata_context *ctx = vulkan_context_with((vk_config){ .cache_folder = s.dir });
+    const int       index = vulkan_index(ctx);
+    strata_device  *dev;
+    OK(vk_device_open(vk_instance_of(ctx), index, 1, &dev, &err));
+    const vk_gemm  free_choice = choice_with(s.dir, &c, NULL, 0);
+    const int      tile = (free_choice.tile + 1) % vk_gemm_tiles(dev, STRATA_F32);
+    const vk_tuned better = vk_gemm_tuned(dev, &c, STRATA_F32, tile, 4), half = vk_gemm_tuned(dev, &c, STRATA_F16, tile, 2);
+    assert_true(vk_cache_path(&vk_instance_of(ctx)->adapters[index], s.dir, "tiles", path, sizeof path));
+    vk_device_close(dev);
+    strata_context_destroy(ctx);
+
+    vk_gemm now = choice_with(s.dir, &c, &better, 1); /* a device keeps to what it read when it was opened */
+    assert_true(same_choice(&now, &free_choice));
+    now = choice_with(s.dir, &c, &half, 1); /* added to the file, about another type */
+    assert_true(now.tile == tile && now.splits == 4);
+    now = choice_with(s.dir, &c, NULL, 0);
+    assert_true(now.tile == tile && now.splits == 4);
+    const vk_gemm elsewhere = choice_with(s.dir, &other, NULL, 0);
+    assert_true(same_choice(&elsewhere, &free_choice));
+
+    vk_tuned wrong = better;
+    wrong.splits = 1000;
+    choice_with(s.dir, &c, &wrong, 1); /* takes its place */
+    now = choice_with(s.dir, &c, NULL, 0);
+    assert_true(same_choice(&now, &free_choice));
+    wrong = better;
+    wrong.depth++;
+    choice_with(s.dir, &c, &wrong, 1);
+    now = choice_with(s.dir, &c, &better, 1);
+    assert_true(same_choice(&now, &free_choice));
+    size_t         whole;
+    unsigned char *file = read_file(path, &whole);
+    file[whole - 1] ^= 1;
+    write_file(path, file, whole);
+    free(file);
+    now = choice_with(s.dir, &c, NULL, 0);
+    assert_true(same_choice(&now, &free_choice));
+    scratch_close(&s);
+    assert_int_equal(vulkan_messages, 0);
 }
 
 /* A whole run with a cache folder that holds a damaged file changes nothing but speed. */
@@ -495,7 +566,7 @@ static void damaged_cache(void **state)
     char    path[600];
     scratch_open(&s);
     strata_context *ctx = vulkan_context_with((vk_config){ .cache_folder = s.dir });
-    assert_true(vk_cache_path(&vk_instance_of(ctx)->adapters[vulkan_index(ctx)], s.dir, path, sizeof path));
+    assert_true(vk_cache_path(&vk_instance_of(ctx)->adapters[vulkan_index(ctx)], s.dir, "pipelines", path, sizeof path));
     strata_context_destroy(ctx);
     write_file(path, "strataVK, but nothing that a driver should see", 46);
     for (int again = 0; again < 2; again++)
@@ -519,6 +590,7 @@ int main(void)
         cmocka_unit_test(wrong_writes_are_seen),
         cmocka_unit_test(cache_names),
         cmocka_unit_test(damaged_cache),
+        cmocka_unit_test(tuned_choices),
     };
     int failed = cmocka_run_group_tests(always, NULL, NULL);
     if (failed)

@@ -1,4 +1,4 @@
-/* cache.c: compiled pipelines on disk, so that the second start is fast.
+/* cache.c: compiled pipelines on disk, so that the second start is fast, and what was measured (tuning.c).
  *
  * A file holds what the driver gave us, behind a header of ours: magic, length, checksum. Drivers are known
  * to trust what they are given, so only whole files reach them. The name says for whom it is: adapter,
@@ -44,7 +44,7 @@ static bool user_folder(char *out, size_t size)
     return n > 0 && (size_t)n < size;
 }
 
-bool vk_cache_path(const vk_adapter *a, const char *folder, char *path, size_t size)
+bool vk_cache_path(const vk_adapter *a, const char *folder, const char *kind, char *path, size_t size)
 {
     char own[1024];
     if (folder && !*folder)
@@ -59,8 +59,8 @@ bool vk_cache_path(const vk_adapter *a, const char *folder, char *path, size_t s
     driver = hash(driver, p->pipelineCacheUUID, sizeof p->pipelineCacheUUID);
     driver = hash(driver, a->id.driverUUID, sizeof a->id.driverUUID);
     driver = hash(driver, a->id.deviceUUID, sizeof a->id.deviceUUID);
-    int n = snprintf(path, size, "%s/vulkan-%04x-%04x-%016llx-%016llx.pipelines", folder ? folder : own,
-                     p->vendorID, p->deviceID, (unsigned long long)driver, (unsigned long long)shaders);
+    int n = snprintf(path, size, "%s/vulkan-%04x-%04x-%016llx-%016llx.%s", folder ? folder : own,
+                     p->vendorID, p->deviceID, (unsigned long long)driver, (unsigned long long)shaders, kind);
     return n > 0 && (size_t)n < size;
 }
 

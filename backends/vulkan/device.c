@@ -54,6 +54,7 @@ static strata_status create_device(strata_device *dev, strata_error *err)
         return vk_fail(err, r, "vulkan: %s gives no semaphore", name);
     }
     STRATA_TRY(vk_memory_choose(dev, err));
+    vk_tuning_load(dev);
     return vk_pipelines_create(dev, err);
 }
 
@@ -122,6 +123,7 @@ void vk_device_destroy(strata_device *dev)
     if (dev->handle && dev->queue) {
         dev->fn.DeviceWaitIdle(dev->handle);
         vk_pipelines_destroy(dev);
+        vk_tuning_drop(dev);
         vk_transfer_destroy(dev);
         vk_memory_destroy(dev);
         if (dev->timeline)

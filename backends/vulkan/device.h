@@ -63,7 +63,8 @@ struct strata_device {
     vk_staging_slot staging[VK_STAGING_SLOTS];
     int             next_slot;
 
-    vk_pipelines *pipelines;
+    vk_pipelines     *pipelines;
+    struct vk_tuning *tuning; /* NULL: no memory for it */
 };
 
 struct strata_buffer { /* an arena */
@@ -109,5 +110,9 @@ void          vk_transfer_destroy(strata_device *dev);
 strata_status vk_pipelines_create(strata_device *dev, strata_error *err);
 void          vk_pipelines_save(strata_device *dev);
 void          vk_pipelines_destroy(strata_device *dev);
+
+/* ---- tuning.c ---- */
+void vk_tuning_load(strata_device *dev);
+void vk_tuning_drop(strata_device *dev);
 
 #endif

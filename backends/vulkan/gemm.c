@@ -15,7 +15,9 @@
  * of its tile to scratch memory, and the last one of a tile adds them up, with bias, residual and activation.
  * A second dispatch would cost as much as the product itself where there are few images.
  */
-#include "conv.h"
+#include "tuning.h"
+
+#include <string.h>
 
 typedef struct tile_shape {
     uint32_t pixels, channels, depth;  /* of the tile of a workgroup; of the piece of k */
@@ -65,13 +67,38 @@ static uint64_t workgroups(const vk_conv *c, const tile_shape *t)
     return ceil_div(c->pixels, t->pixels) * ceil_div(c->og, t->channels) * c->groups;
 }
 
-bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype, vk_gemm *out)
+static bool uses_matrix(const strata_device *dev, const vk_conv *c, strata_dtype dtype)
 {
-    const vk_config *config = &dev->instance->config;
-    const bool       worth = !dev->imitation && c->og >= 16 && c->k >= 16;
-    if (config->conv != VK_CONV_GEMM && (config->conv != VK_CONV_AUTO || !worth))
-        return false;
-    *out = (vk_gemm){ .matrix = has_matrix(dev, dtype) && c->pitch % 8 == 0, .splits = 1 };
+    return has_matrix(dev, dtype) && c->pitch % 8 == 0;
+}
+
+vk_tuned vk_gemm_tuned(const strata_device *dev, const vk_conv *c, strata_dtype dtype, int tile, uint32_t splits)
+{
+    int               count;
+    const tile_shape *t = &shapes_of(uses_matrix(dev, c, dtype), &count)[tile];
+    return (vk_tuned){ *c, dtype, t->pixels, t->channels, t->depth, t->own_pixels, t->own_channels, splits };
+}
+
+/* What was measured on this device, if that is about shapes that there are. */
+static bool take_tuned(const strata_device *dev, const vk_conv *c, strata_dtype dtype, vk_gemm *out)
+{
+    int             count;
+    const vk_tuned *t = vk_tuning_find(dev, c, dtype);
+    shapes_of(out->matrix, &count);
+    for (int i = 0; t && i < count; i++) {
+        const vk_tuned with = vk_gemm_tuned(dev, c, dtype, i, t->splits);
+        if (memcmp(&with, t, sizeof with) == 0 && t->splits >= 1 && t->splits <= MOST_SPLITS) {
+            out->tile = i;
+            out->splits = t->splits;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The largest tile that keeps the device busy, and splits where even the smallest does not. */
+static void estimate(const strata_device *dev, const vk_conv *c, vk_gemm *out)
+{
     int               count;
     const tile_shape *shapes = shapes_of(out->matrix, &count);
     const uint64_t    processors = dev->adapter->processors;
@@ -83,6 +110,19 @@ bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype
            4 * workgroups(c, &shapes[out->tile]) * out->splits < shapes[out->tile].fill * processors &&
            c->k / (out->splits * 2) >= 128)
         out->splits *= 2;
+}
+
+bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype, vk_gemm *out)
+{
+    const vk_config *config = &dev->instance->config;
+    const bool       worth = !dev->imitation && c->og >= 16 && c->k >= 16;
+    if (config->conv != VK_CONV_GEMM && (config->conv != VK_CONV_AUTO || !worth))
+        return false;
+    *out = (vk_gemm){ .matrix = uses_matrix(dev, c, dtype), .splits = 1 };
+    int               count;
+    const tile_shape *shapes = shapes_of(out->matrix, &count);
+    if (!take_tuned(dev, c, dtype, out))
+        estimate(dev, c, out);
     if (config->tile > 0)
         out->tile = (config->tile - 1) % count;
     if (config->split > 0)

@@ -253,7 +253,7 @@ strata_status vk_pipelines_create(strata_device *dev, strata_error *err)
         return strata_fail(err, STRATA_NOMEM, "vulkan: no memory for pipelines");
     dev->pipelines = p;
     pthread_mutex_init(&p->lock, NULL);
-    if (vk_cache_path(dev->adapter, dev->instance->config.cache_folder, path, sizeof path))
+    if (vk_cache_path(dev->adapter, dev->instance->config.cache_folder, "pipelines", path, sizeof path))
         bytes = vk_cache_load(path, &size);
     VkPipelineCacheCreateInfo info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
                                        .initialDataSize = size,
@@ -271,7 +271,7 @@ void vk_pipelines_save(strata_device *dev)
     vk_pipelines *p = dev->pipelines;
     char          path[1100];
     size_t        size = 0;
-    if (!p->changed || !vk_cache_path(dev->adapter, dev->instance->config.cache_folder, path, sizeof path))
+    if (!p->changed || !vk_cache_path(dev->adapter, dev->instance->config.cache_folder, "pipelines", path, sizeof path))
         return;
     p->changed = false;
     if (dev->fn.GetPipelineCacheData(dev->handle, p->cache, &size, NULL) != VK_SUCCESS || size <= EMPTY_CACHE)

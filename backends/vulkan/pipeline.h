@@ -38,11 +38,11 @@ strata_status vk_pipelines_find(strata_device *dev, const vk_pipeline_key *const
 strata_status vk_pipeline_layout(strata_device *dev, int bindings, VkDescriptorSetLayout *set,
                                  VkPipelineLayout *pipeline, strata_error *err);
 
-/* ---- cache.c: compiled pipelines on disk ---- */
+/* ---- cache.c: files of a device on disk ---- */
 
-/* The file of a device: in `folder` (NULL: the user's cache folder), named by device, driver and shaders.
- * False when there is no such folder. */
-bool vk_cache_path(const vk_adapter *a, const char *folder, char *path, size_t size);
+/* The file of a device for "pipelines", or another kind: in `folder` (NULL: the user's cache folder), named by device,
+ * driver and shaders. False when there is no such folder. */
+bool vk_cache_path(const vk_adapter *a, const char *folder, const char *kind, char *path, size_t size);
 /* Its content, whole and unchanged since it was written, or NULL. The caller frees it. */
 void *vk_cache_load(const char *path, size_t *size);
 /* Replaces the file at once or not at all; makes the folders. */

@@ -20,7 +20,9 @@ enum {
     RESULT_BYTES = 1 << 18,  /* of a band of results */
     BAND_LEAST = 96,         /* pixels: fewer spend more on packing weights than on products */
     GEMM_UNIT = 32,          /* columns of a product are cut in multiples of these */
-    GEMV_OUTPUTS = 32,       /* outputs in one item of a matrix-vector product */
+    GEMV_WEIGHTS = 8192,     /* about so many in one item of a matrix-vector product: microseconds of memory's time, where
+                                a claim of an item takes a tenth of one */
+    GEMV_UNIT = 16,          /* outputs of an item are a multiple of it: whole cache lines */
     GEMV_IMAGES = 8          /* images that share the weights of an item while they are in the cache */
 };
 
@@ -148,14 +150,19 @@ static bool gemv_accepts(const strata_node *n)
     return cpu_conv_is_pointwise(&c) && c.oh * c.ow == 1;
 }
 
+static int64_t gemv_outputs(const cpu_conv *c)
+{
+    return cpu_ceil_div(cpu_units_per_item(c->o, c->c, GEMV_WEIGHTS), GEMV_UNIT) * GEMV_UNIT;
+}
+
 static void gemv_item(void *arg, int item, int slot)
 {
     (void)slot;
     const product_job *job = arg;
     const cpu_conv *c = &job->conv;
     const strata_view *in = job->frame->in;
-    int64_t blocks = cpu_ceil_div(c->o, GEMV_OUTPUTS);
-    int64_t first = item % blocks * GEMV_OUTPUTS, outputs = cpu_min(GEMV_OUTPUTS, c->o - first);
+    int64_t each = gemv_outputs(c), blocks = cpu_ceil_div(c->o, each);
+    int64_t first = item % blocks * each, outputs = cpu_min(each, c->o - first);
     int64_t image = item / blocks * GEMV_IMAGES, end = cpu_min(image + GEMV_IMAGES, c->images);
     const float *bias = in[CONV_BIAS].data != NULL ? in[CONV_BIAS].data + first : NULL;
     for (; image < end; image++)
@@ -168,7 +175,7 @@ static strata_status gemv_emit(const strata_step *s, const strata_frame *f, stra
 {
     (void)err;
     product_job job = { .step = s, .frame = f, .conv = cpu_conv_of(s->node) };
-    int64_t items = cpu_ceil_div(job.conv.o, GEMV_OUTPUTS) * cpu_ceil_div(job.conv.images, GEMV_IMAGES);
+    int64_t items = cpu_ceil_div(job.conv.o, gemv_outputs(&job.conv)) * cpu_ceil_div(job.conv.images, GEMV_IMAGES);
     cpu_parallel(s, items, gemv_item, &job);
     return STRATA_OK;
 }

@@ -6,7 +6,8 @@ enum { SHORT_SUM = 4, SHORT_ROWS = 8 };
 /* Sums of float products in double, but for SHORT_SUM neighbours, which are added in float first: that is as fast
  * as memory gives weights, and a lane's few roundings average out. Matrix-vector products and global means are
  * the inputs of gates (squeeze-excite), whose errors a deep network amplifies most. Four outputs at a time hide
- * the latency of the additions; the order of summation depends on k only. */
+ * the latency of the additions; the order of summation depends on k only. The weights come from memory: while four rows are
+ * summed the next four are asked for. */
 INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int count)
 {
     wide sum[4] = { { { 0 }, { 0 } } };
@@ -14,6 +15,8 @@ INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int co
     for (; i + SHORT_SUM * LANES <= k; i += SHORT_SUM * LANES)
         for (int o = 0; o < count; o++) {
             const float *row = w + o * k + i;
+            for (int line = 0; line < SHORT_SUM * LANES; line += 16)
+                __builtin_prefetch(row + count * k + line, 0, 3);
             vec part = load(row) * load(x + i);
             for (int n = 1; n < SHORT_SUM; n++)
                 part += load(row + n * LANES) * load(x + i + n * LANES);

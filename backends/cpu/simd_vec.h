@@ -180,29 +180,37 @@ INLINE double sum_wide_lanes(wide w)
     return sum;
 }
 
-/* e^x, with x cut to [-87.3, 88.3] so that the result is a normal number. */
-INLINE vec exp_vec(vec x)
+/* e^(sign x), sign being 1 or -1 in every use, with sign x cut to [-87.3, 88.3] so that the result is a normal number.
+ * Of e^-x, the remainder -r is what is computed. */
+INLINE vec exp_signed(vec x, float sign)
 {
     const float rounder = 12582912.0f; /* 1.5 * 2^23: adding it leaves an integer in the low bits */
-    x = min2(splat(88.3f), max2(splat(-87.3f), x));
-    vec shifted = x * 1.44269504088896341f + rounder;
+    x = min2(splat(sign > 0 ? 88.3f : 87.3f), max2(splat(sign > 0 ? -87.3f : -88.3f), x));
+    vec shifted = x * (sign * 1.44269504088896341f) + rounder;
     vec n = shifted - rounder;
 #if defined(__FMA__)
-    vec r = x - n * 0.69314718f; /* one rounding: float's ln 2 is 2e-9 off */
+    vec r = x - n * (sign * 0.69314718f); /* one rounding: float's ln 2 is 2e-9 off */
 #else
-    vec r = x - n * 0.693359375f; /* ln 2 in two parts, the first with few bits */
-    r = r + n * 2.12194440e-4f;
+    vec r = x - n * (sign * 0.693359375f); /* ln 2 in two parts, the first with few bits */
+    r = r + n * (sign * 2.12194440e-4f);
 #endif
     vec square = r * r;
-    vec low = r * 0.999999702f + 1.0f, middle = r * 0.166676387f + 0.499991477f;
-    vec p = ((r * 8.29027221e-3f + 4.18981612e-2f) * square + middle) * square + low;
+    vec low = r * (sign * 0.999999702f) + 1.0f, middle = r * (sign * 0.166676387f) + 0.499991477f;
+    vec p = ((r * (sign * 8.29027221e-3f) + 4.18981612e-2f) * square + middle) * square + low;
     bits exponent = ((bits)shifted << 23) + (127u << 23);
     return p * (vec)exponent;
 }
 
-INLINE vec sigmoid_vec(vec x)
+INLINE vec exp_vec(vec x)
 {
-    return 1.0f / (1.0f + exp_vec(-x)); /* an estimate and Newton's steps have a longer chain, and are slower */
+    return exp_signed(x, 1);
+}
+
+/* a / (1 + e^-x), a being 1 or x or such: with one division, for an estimate and Newton's steps have a longer chain, and
+ * are slower. */
+INLINE vec times_sigmoid(vec a, vec x)
+{
+    return a / (exp_signed(x, -1) + 1.0f);
 }
 
 /* `act` is a constant in every use: see FOR_ACT. Not-a-number stays so. */
@@ -214,10 +222,10 @@ INLINE vec act_vec(vec x, strata_act act)
     case STRATA_ACT_RELU6: return min2(splat(6.0f), max2(zero, x));
     case STRATA_ACT_HSIGMOID: return min2(splat(6.0f), max2(zero, x + 3.0f)) * (1.0f / 6.0f);
     case STRATA_ACT_HSWISH: return x * min2(splat(6.0f), max2(zero, x + 3.0f)) * (1.0f / 6.0f);
-    case STRATA_ACT_SIGMOID: return sigmoid_vec(x);
-    case STRATA_ACT_SILU: return x * sigmoid_vec(x);
+    case STRATA_ACT_SIGMOID: return times_sigmoid(splat(1), x);
+    case STRATA_ACT_SILU: return times_sigmoid(x, x);
     /* x/2 (1 + tanh u) = x sigmoid(2u), which keeps its precision where tanh nears -1. */
-    case STRATA_ACT_GELU: return x * sigmoid_vec(x * (1.5957691216057308f + 0.07135481627615474f * (x * x)));
+    case STRATA_ACT_GELU: return times_sigmoid(x, x * (1.5957691216057308f + 0.07135481627615474f * (x * x)));
     case STRATA_ACT_NONE:
     case STRATA_ACT_COUNT: break;
     }

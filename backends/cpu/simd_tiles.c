@@ -12,9 +12,24 @@
 enum {
     UNROLL = 2,        /* channels at a time, while a line of the weights ahead is fetched. With 4, gcc spills
                           and a tenth of the speed is lost */
+    LONG_SUM = 64,     /* products: shorter ones are over before what they ask for has come */
     TILES_AHEAD = 4    /* the first tiles together fetch all of it, most of it twice: a processor may drop a
                           prefetch when it is busy */
 };
+
+/* What the processor does not see coming, asked for before the sums begin that it is wanted after: the lines that
+ * they are stored to and the residual's, a row apart, and where the rows of the next tile begin. */
+INLINE void fetch_ahead(const cpu_tiles *t, const float *const *next, const float *y, const float *residual, int rows)
+{
+    if (t->taps * t->channels < LONG_SUM)
+        return;
+    for (int r = 0; r < rows; r++) {
+        __builtin_prefetch(y + r * t->y_step, 1, 3);
+        __builtin_prefetch(next[r] + t->x_offset, 0, 3);
+        if (residual != NULL)
+            __builtin_prefetch(residual + r * t->residual_step, 0, 3);
+    }
+}
 
 /* How many columns of the panel are valid: all; some of the right half; none of it. */
 typedef enum columns { ALL, SOME_RIGHT, LEFT } columns;
@@ -43,13 +58,16 @@ INLINE void add_left_products(vec a[CPU_TILE_ROWS], vec b[CPU_TILE_ROWS], const 
     }
 }
 
-/* The tile whose first row is `first`. rows and valid are constants in every use. */
-INLINE void sum_tile(const cpu_tiles *t, const float *const *taps, int first, const float *ahead, int rows,
-                     columns valid)
+/* The tile whose first row is `first`; its pointers and those of the tile after it. rows and valid are constants in
+ * every use. */
+INLINE void sum_tile(const cpu_tiles *t, const float *const *taps, const float *const *next, int first,
+                     const float *ahead, int rows, columns valid)
 {
     vec a[CPU_TILE_ROWS], b[CPU_TILE_ROWS]; /* left and right half of the panel */
     int left = valid == LEFT ? t->columns : LANES, right = t->columns - LANES;
     float *y = t->y + first * t->y_step;
+    const float *add = t->residual != NULL ? t->residual + first * t->residual_step : NULL;
+    fetch_ahead(t, next, y, add, rows);
     for (int r = 0; r < rows; r++) {
         const float *from = y + r * t->y_step;
         if (t->bias != NULL) {
@@ -90,39 +108,42 @@ INLINE void sum_tile(const cpu_tiles *t, const float *const *taps, int first, co
         a[r] += b[r];
 
     vec low = act_low(t->act), high = act_high(t->act);
-    const float *add = t->residual != NULL ? t->residual + first * t->residual_step : NULL;
-    for (int r = 0; r < rows; r++, y += t->y_step) {
+    for (int r = 0; r < rows; r++) {
+        float *to = y + r * t->y_step;
         if (add != NULL) {
             a[r] += load_upto(add, left);
             if (valid != LEFT)
                 b[r] += valid == ALL ? load(add + LANES) : load_some(add + LANES, right);
             add += t->residual_step;
         }
-        store_upto(y, min2(high, max2(low, a[r])), left);
+        store_upto(to, min2(high, max2(low, a[r])), left);
         if (valid == ALL)
-            store(y + LANES, min2(high, max2(low, b[r])));
+            store(to + LANES, min2(high, max2(low, b[r])));
         else if (valid == SOME_RIGHT)
-            store_some(y + LANES, min2(high, max2(low, b[r])), right);
+            store_some(to + LANES, min2(high, max2(low, b[r])), right);
     }
+    if (!act_is_cut(t->act)) /* from the first cache, while the next tile's products are on their way */
+        SIMD(finish)(y, t->y_step, rows, t->columns, NULL, NULL, 0, t->act);
 }
 
 INLINE void sum_tiles(const cpu_tiles *t, columns valid)
 {
-    int rows = t->rows, tiles = cpu_tile_count(rows), first = 0;
+    int tiles = cpu_tile_count(t->rows), fewest = t->rows / tiles, more = t->rows % tiles, first = 0;
     ptrdiff_t share = (ptrdiff_t)t->taps * t->channels / TILES_AHEAD * 2 * LANES;
     for (int tile = 0; tile < tiles; tile++) {
         const float *const *x = t->x + tile * t->x_tile;
+        const float *const *next = tile + 1 < tiles && tile + 1 != more ? x + t->x_tile : t->x; /* with no fewer rows */
         const float *ahead = t->ahead != NULL && tile < TILES_AHEAD ? t->ahead + tile * share : NULL;
-        int next = cpu_tile_first(tile + 1, tiles, rows);
-        switch (next - first) {
-        case 1: sum_tile(t, x, first, ahead, 1, valid); break;
-        case 2: sum_tile(t, x, first, ahead, 2, valid); break;
-        case 3: sum_tile(t, x, first, ahead, 3, valid); break;
-        case 4: sum_tile(t, x, first, ahead, 4, valid); break;
-        case 5: sum_tile(t, x, first, ahead, 5, valid); break;
-        default: sum_tile(t, x, first, ahead, 6, valid); break;
+        int rows = fewest + (tile < more); /* as in cpu_tile_first */
+        switch (rows) {
+        case 1: sum_tile(t, x, next, first, ahead, 1, valid); break;
+        case 2: sum_tile(t, x, next, first, ahead, 2, valid); break;
+        case 3: sum_tile(t, x, next, first, ahead, 3, valid); break;
+        case 4: sum_tile(t, x, next, first, ahead, 4, valid); break;
+        case 5: sum_tile(t, x, next, first, ahead, 5, valid); break;
+        default: sum_tile(t, x, next, first, ahead, 6, valid); break;
         }
-        first = next;
+        first += rows;
     }
 }
 
@@ -134,6 +155,4 @@ void SIMD(tiles)(const cpu_tiles *t)
         sum_tiles(t, SOME_RIGHT);
     else
         sum_tiles(t, LEFT);
-    if (!act_is_cut(t->act))
-        SIMD(finish)(t->y, t->y_step, t->rows, t->columns, NULL, NULL, 0, t->act);
 }

@@ -6,7 +6,7 @@
  *
  * exp: x = n ln 2 + r with n an integer and |r| <= ln(2)/2; e^r by the polynomial of degree 5 that is 1 at 0 and has
  * the least relative error (9e-8; 2.3e-7 in float for |x| < 20), summed in pairs (Estrin), for it is the latency
- * of the chain that takes the time; 2^n by writing n into the exponent bits.
+ * of the chain that takes the time; times 2^n by adding n to the exponent bits.
  */
 #ifndef STRATA_CPU_SIMD_VEC_H
 #define STRATA_CPU_SIMD_VEC_H
@@ -197,8 +197,7 @@ INLINE vec exp_signed(vec x, float sign)
     vec square = r * r;
     vec low = r * (sign * 0.999999702f) + 1.0f, middle = r * (sign * 0.166676387f) + 0.499991477f;
     vec p = ((r * (sign * 8.29027221e-3f) + 4.18981612e-2f) * square + middle) * square + low;
-    bits exponent = ((bits)shifted << 23) + (127u << 23);
-    return p * (vec)exponent;
+    return (vec)((bits)p + ((bits)shifted << 23)); /* all but n is shifted out */
 }
 
 INLINE vec exp_vec(vec x)

@@ -155,12 +155,39 @@ static void workers_take_part(void **state)
     cpu_pool_destroy(pool);
 }
 
+static void wait_for_two_then_be_late(void *arg, int item, int slot)
+{
+    wait_for_two(arg, item, slot);
+    if (slot != 0)
+        nanosleep(&(struct timespec){ 0, 60000000 }, NULL);
+}
+
+/* A caller whose worker is late (its processor may have gone to another program) leaves its own processor free. */
+static void caller_sleeps_for_late_worker(void **state)
+{
+    (void)state;
+    cpu_pool *pool;
+    assert_int_equal(cpu_pool_create(2, &pool, NULL), STRATA_OK);
+    struct timespec before, after;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    for (int round = 0; round < 3; round++) {
+        meeting m = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+        cpu_pool_run(pool, 2, wait_for_two_then_be_late, &m);
+        assert_int_equal(m.present, 2);
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    double ms = (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) * 1e-6;
+    if (ms > 90) /* of 180 that it waited */
+        fail_msg("the caller was busy for %.1f ms while its worker was late", ms);
+    cpu_pool_destroy(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_item_once),    cmocka_unit_test(many_callers),
         cmocka_unit_test(create_and_destroy), cmocka_unit_test(sleepers_wake),
-        cmocka_unit_test(workers_take_part),
+        cmocka_unit_test(workers_take_part),  cmocka_unit_test(caller_sleeps_for_late_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,23 +11,27 @@
  * condition variable. `posted` counts jobs: a worker sleeps only while it still has the value read before it
  * looked for work, and a caller that sees no sleeper after raising it need not take the lock. Both sides
  * write first and read the other's word second with sequential consistency, so one of them sees the other.
+ *
+ * A caller whose last items are with workers spins as long as such an item may take, then sleeps in the same way. Then
+ * its processor has nothing to run, and may take over a worker that lost its own to another program in the middle of
+ * an item: offering it again and again would keep it occupied.
  */
 #include "pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
     PLACES = 8,          /* jobs at once that workers can see; further callers do their jobs alone */
     SPINS_IDLE = 2000,   /* looks for work before a worker sleeps */
-    SPINS_FINISH = 2000, /* looks at `done` before the caller offers its processor to somebody else */
+    SPINS_FINISH = 5000, /* looks at `done` before the caller sleeps */
 };
 
 typedef struct place {
     _Alignas(64) _Atomic uint64_t ticket; /* on a cache line of its own: it is what threads fight for */
     _Alignas(64) atomic_int done;
+    atomic_bool waiting; /* the caller sleeps until all is done */
     atomic_bool taken;
     int         count; /* from here: written by the caller before the ticket, read after a claim */
     cpu_pool_fn fn;
@@ -46,7 +50,7 @@ struct cpu_pool {
     atomic_int      sleepers;
     atomic_bool     quit;
     pthread_mutex_t mutex;
-    pthread_cond_t  wake;
+    pthread_cond_t  wake, finished; /* for workers; for callers */
     int             threads; /* workers and the caller */
     worker         *workers; /* threads - 1 */
 };
@@ -72,14 +76,37 @@ static uint32_t claim(place *p)
 }
 
 /* Works at a job until nothing is left to claim. */
-static bool help(place *p, int slot)
+static bool help(cpu_pool *pool, place *p, int slot)
 {
-    int finished = 0;
-    for (uint32_t left; (left = claim(p)) != 0; finished++)
-        p->fn(p->arg, p->count - (int)left, slot);
-    if (finished != 0)
-        atomic_fetch_add_explicit(&p->done, finished, memory_order_release);
-    return finished != 0;
+    int finished = 0, count = 0;
+    for (uint32_t left; (left = claim(p)) != 0; finished++) {
+        count = p->count;
+        p->fn(p->arg, count - (int)left, slot);
+    }
+    if (finished == 0)
+        return false;
+    /* From here the caller may be gone, the place another's: who then waits is woken too early and looks again. */
+    if (atomic_fetch_add(&p->done, finished) + finished == count && atomic_load(&p->waiting)) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->finished);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    return true;
+}
+
+static void wait_until_done(cpu_pool *pool, place *p)
+{
+    for (int spins = 0; spins < SPINS_FINISH; spins++) {
+        if (atomic_load_explicit(&p->done, memory_order_acquire) == p->count)
+            return;
+        relax();
+    }
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&p->waiting, true);
+    while (atomic_load(&p->done) != p->count)
+        pthread_cond_wait(&pool->finished, &pool->mutex);
+    atomic_store(&p->waiting, false);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 static void sleep_until_posted(cpu_pool *pool, uint64_t seen)
@@ -101,7 +128,7 @@ static void *work(void *arg)
         uint64_t seen = atomic_load(&pool->posted);
         bool found = false;
         for (int i = 0; i < PLACES; i++) /* each worker begins elsewhere, so that callers get equal help */
-            found |= help(&pool->places[(i + w->slot) % PLACES], w->slot);
+            found |= help(pool, &pool->places[(i + w->slot) % PLACES], w->slot);
         if (found) {
             spins = 0;
         } else if (++spins < SPINS_IDLE) {
@@ -145,13 +172,8 @@ void cpu_pool_run(cpu_pool *pool, int count, cpu_pool_fn fn, void *arg)
         pthread_mutex_unlock(&pool->mutex);
     }
 
-    help(p, 0);
-    for (int spins = 0; atomic_load_explicit(&p->done, memory_order_acquire) < count; spins++) {
-        if (spins < SPINS_FINISH)
-            relax();
-        else
-            sched_yield();
-    }
+    help(pool, p, 0);
+    wait_until_done(pool, p);
     atomic_store_explicit(&p->taken, false, memory_order_release);
 }
 
@@ -174,6 +196,7 @@ strata_status cpu_pool_create(int threads, cpu_pool **out, strata_error *err)
     }
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
+    pthread_cond_init(&pool->finished, NULL);
     /* `threads` is read by callers only, so it may grow while the first workers are looking for work. */
     for (int i = 1; i < threads; i++) {
         worker *w = &pool->workers[i - 1];
@@ -197,6 +220,7 @@ void cpu_pool_destroy(cpu_pool *pool)
     for (int i = 0; i + 1 < pool->threads; i++)
         pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->finished);
     pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);
     free(pool);

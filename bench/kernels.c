@@ -7,8 +7,8 @@
  *
  *     GFLOP/s    of the definition: Winograd's kernels, which do fewer operations, can be above the peak
  *     % peak     of multiply-adds in registers, the best measured in the run so far
- *     OpenBLAS   GFLOP/s of cblas_sgemm alone on the matrices that the convolution is a product of; where these
- *                are not what lies in memory, it would have to gather them first
+ *     OpenBLAS   GFLOP/s of cblas_sgemm alone on the matrices that the convolution, the first of two, is a product of;
+ *                where these are not what lies in memory, it would have to gather them first
  *
  * Other kernels have GB/s of what they read and write. Times are those within the network: weights come from where
  * they are then. PATTERN: only rows that contain it, in the name of the kernel or in the shape. */
@@ -78,25 +78,41 @@ static product product_of(const strata_node *n)
     return (product){ groups, pixels, (int)w[0] / groups, (int)w[1] * taps };
 }
 
-/* "3x3/2 64-128 @56 g2": kernel and stride, channels, map of the operand, groups. */
+/* The first node of a step: its own, or the one that its kernel computes on the way. */
+static const strata_node *first_of(const strata_node *n)
+{
+    return n->kernel != NULL && n->kernel->absorbs ? n->in[0] : n;
+}
+
+/* "3x3/2 " */
+static size_t put_window(const strata_node *n, char *text, size_t size)
+{
+    if (n->op != &strata_op_conv2d)
+        return 0;
+    const strata_conv2d_attrs *a = n->attrs;
+    const int64_t             *w = n->in[1]->desc.dim;
+    int used = a->stride[0] > 1 ? snprintf(text, size, "%dx%d/%d ", (int)w[2], (int)w[3], a->stride[0])
+                                : snprintf(text, size, "%dx%d ", (int)w[2], (int)w[3]);
+    return (size_t)used;
+}
+
+/* "3x3/2 64-128 @56 g2": kernel and stride, channels, map of the operand, groups; "1x1 3x3/2 16-96-96 @112" where a step
+ * is two convolutions, the second being depthwise. */
 static void shape_text(const strata_node *n, char *text, size_t size)
 {
-    const strata_tensor_desc *x = &n->in[0]->desc;
-    int used = 0;
-    if (n->op == &strata_op_conv2d) {
-        const strata_conv2d_attrs *a = n->attrs;
-        const int64_t             *w = n->in[1]->desc.dim;
-        used = snprintf(text, size, "%dx%d", (int)w[2], (int)w[3]);
-        if (a->stride[0] > 1)
-            used += snprintf(text + used, size - (size_t)used, "/%d", a->stride[0]);
-        used += snprintf(text + used, size - (size_t)used, " ");
-    }
-    used += snprintf(text + used, size - (size_t)used, "%d-%d", (int)x->dim[1], (int)n->desc.dim[1]);
+    const strata_node        *first = first_of(n);
+    const strata_tensor_desc *x = &first->in[0]->desc;
+    size_t used = first != n ? put_window(first, text, size) : 0;
+    used += put_window(n, text + used, size - used);
+    used += (size_t)snprintf(text + used, size - used, "%d-", (int)x->dim[1]);
+    if (first != n)
+        used += (size_t)snprintf(text + used, size - used, "%d-", (int)first->desc.dim[1]);
+    used += (size_t)snprintf(text + used, size - used, "%d", (int)n->desc.dim[1]);
     if (x->rank == 4)
-        used += snprintf(text + used, size - (size_t)used, " @%d", (int)x->dim[2]);
+        used += (size_t)snprintf(text + used, size - used, " @%d", (int)x->dim[2]);
     product p = product_of(n);
-    if (p.groups > 1)
-        snprintf(text + used, size - (size_t)used, " g%d", p.groups);
+    if (p.groups > 1 && first == n)
+        snprintf(text + used, size - used, " g%d", p.groups);
 }
 
 /* ---- OpenBLAS ---------------------------------------------------------------------------------------- */
@@ -139,7 +155,7 @@ static void print_row(const row *r, const settings *s)
 {
     if (strstr(r->kernel, s->pattern) == NULL && strstr(r->shape, s->pattern) == NULL)
         return;
-    printf("%-22s %-26s %3d %10.1f", r->kernel, r->shape, r->steps, r->ms * 1e3);
+    printf("%-24s %-26s %3d %10.1f", r->kernel, r->shape, r->steps, r->ms * 1e3);
     if (r->product.groups == 0) {
         printf(" %8.1f GB/s\n", 1e-6 * (double)r->bytes / r->ms);
         return;
@@ -153,7 +169,7 @@ static void print_row(const row *r, const settings *s)
 
 static void print_rows(const row *rows, int count, const settings *s)
 {
-    printf("%-22s %-26s %3s %10s %8s %7s %8s\n", "kernel", "shape", "n", "us", "GFLOP/s", "% peak", "OpenBLAS");
+    printf("%-24s %-26s %3s %10s %8s %7s %8s\n", "kernel", "shape", "n", "us", "GFLOP/s", "% peak", "OpenBLAS");
     for (int i = 0; i < count; i++)
         print_row(&rows[i], s);
 }
@@ -192,7 +208,7 @@ static strata_status show_steps(const strata_graph *g, const strata_session *ses
         r->ms      = fmin(r->ms, ms[i]);
         r->macs    = step.macs;
         r->bytes   = step.bytes;
-        r->product = product_of(n);
+        r->product = product_of(first_of(n));
     }
     print_rows(rows, count, s);
     free(rows);

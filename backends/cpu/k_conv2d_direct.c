@@ -148,8 +148,9 @@ static void point_at_tap_rows(const cpu_direct *d, const float *x, int y, int co
     }
 }
 
-/* All taps of `count` neighbours in a row of the result, none outside the map to the left or right. */
-static void point_at_run(const cpu_direct *d, const float *x, int y, int column, int count, const float **tap)
+/* All taps of neighbours in a row of the result, none outside the map to the left or right: of a whole tile, for that is
+ * quickest, though the tile may have fewer and never looks at the others. */
+static void point_at_run(const cpu_direct *d, const float *x, int y, int column, const float **tap)
 {
     const cpu_conv *c = &d->conv;
     int across = d->row_taps ? 1 : c->kw;
@@ -159,7 +160,7 @@ static void point_at_run(const cpu_direct *d, const float *x, int y, int column,
         ptrdiff_t step = inside ? (ptrdiff_t)c->stride[1] * c->c : 0;
         ptrdiff_t tap_step = inside ? (ptrdiff_t)c->dilation[1] * c->c : 0;
         for (int tx = 0; tx < across; tx++, tap += CPU_TILE_ROWS, at += tap_step)
-            for (int i = 0; i < count; i++)
+            for (int i = 0; i < CPU_TILE_ROWS; i++)
                 tap[i] = at + i * step;
     }
 }
@@ -185,7 +186,7 @@ void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels
         int next = cpu_tile_first(tile + 1, tiles, pixels), count = next - pixel;
         int left = ox * c->stride[1] - c->left, right = left + (count - 1) * c->stride[1] + reach;
         if (ox + count <= c->ow && left >= 0 && right < c->w) {
-            point_at_run(d, x, oy * c->stride[0] - c->top, left, count, pointers);
+            point_at_run(d, x, oy * c->stride[0] - c->top, left, pointers);
             ox += count;
             pixel = next;
         }

@@ -170,6 +170,7 @@ static void programs(void **state)
     (void)state;
     static const vk_config configs[] = { { .poison = true },
                                          { .poison = true, .staging = true },
+                                         { .poison = true, .staging = true, .window = true },
                                          { .poison = true, .segment_flops = 1 },
                                          { .poison = true, .conv = VK_CONV_GEMM, .split = 2 } };
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++)
@@ -206,12 +207,11 @@ static void programs_in_half(void **state)
     }
 }
 
-/* A value that fills the staging ring several times, there and back. */
-static void large_transfers(void **state)
+/* A value that fills the staging ring several times, there and back; and one that is no whole number of words. */
+static void transfer_there_and_back(vk_config config)
 {
-    (void)state;
     enum { COUNT = 9 << 20, AT = 256 };
-    strata_context *ctx = vulkan_context_with((vk_config){ .staging = true });
+    strata_context *ctx = vulkan_context_with(config);
     strata_device  *dev;
     strata_buffer  *buffer;
     OK(vk_device_open(vk_instance_of(ctx), vulkan_index(ctx), 1, &dev, &err));
@@ -226,12 +226,24 @@ static void large_transfers(void **state)
     assert_int_equal(strata_backend_vulkan.write(buffer, AT + 1, from, COUNT, &err), STRATA_INVALID);
     assert_int_equal(strata_backend_vulkan.read(buffer, COUNT + AT + 1, to, 0, &err), STRATA_INVALID);
     assert_null(strata_backend_vulkan.map(buffer));
+    strata_backend_vulkan.free(dev, buffer);
+    OK(strata_backend_vulkan.alloc(dev, 6, &buffer, &err)); /* filled with NaN first, which the write must not overtake */
+    OK(strata_backend_vulkan.write(buffer, 0, from + 1, 6, &err));
+    OK(strata_backend_vulkan.read(buffer, 0, to, 6, &err));
+    assert_memory_equal(from + 1, to, 6);
+    strata_backend_vulkan.free(dev, buffer);
     free(from);
     free(to);
-    strata_backend_vulkan.free(dev, buffer);
     vk_device_close(dev);
     strata_context_destroy(ctx);
     assert_int_equal(vulkan_messages, 0);
+}
+
+static void transfers(void **state)
+{
+    (void)state;
+    transfer_there_and_back((vk_config){ .staging = true, .poison = true });
+    transfer_there_and_back((vk_config){ .staging = true, .window = true, .poison = true });
 }
 
 typedef struct worker {
@@ -517,11 +529,11 @@ static void tuned_choices(void **state)
     vk_conv        other = c;
     other.pixels = 91;
     scratch_open(&s);
+    const vk_gemm   free_choice = choice_with(s.dir, &c, NULL, 0);
     strata_context *ctx = vulkan_context_with((vk_config){ .cache_folder = s.dir });
     const int       index = vulkan_index(ctx);
     strata_device  *dev;
     OK(vk_device_open(vk_instance_of(ctx), index, 1, &dev, &err));
-    const vk_gemm  free_choice = choice_with(s.dir, &c, NULL, 0);
     const int      tile = (free_choice.tile + 1) % vk_gemm_tiles(dev, STRATA_F32);
     const vk_tuned better = vk_gemm_tuned(dev, &c, STRATA_F32, tile, 4), half = vk_gemm_tuned(dev, &c, STRATA_F16, tile, 2);
     assert_true(vk_cache_path(&vk_instance_of(ctx)->adapters[index], s.dir, "tiles", path, sizeof path));
@@ -583,7 +595,7 @@ int main(void)
         cmocka_unit_test(selection),
         cmocka_unit_test(programs),
         cmocka_unit_test(programs_in_half),
-        cmocka_unit_test(large_transfers),
+        cmocka_unit_test(transfers),
         cmocka_unit_test(side_by_side),
         cmocka_unit_test(too_large),
         cmocka_unit_test(missing_barriers_are_seen),

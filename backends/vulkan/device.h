@@ -25,7 +25,7 @@ typedef struct vk_slice {
     vk_block    *block;
     VkBuffer     buffer;
     VkDeviceSize offset, size;
-    void        *host; /* where they can be reached, or NULL */
+    void        *host; /* where they can be reached, perhaps over a bus only, or NULL */
 } vk_slice;
 
 /* A piece of host memory and the copies to or from it that may still be under way. */
@@ -57,6 +57,7 @@ struct strata_device {
     VkDeviceSize    block_size, allocated; /* bytes of one block; of all of them */
     uint32_t        memory_type, staging_type;
     bool            mapped; /* blocks can be reached from the host */
+    bool            window; /* ... over a bus: short writes go that way, which no one has to wait for */
 
     pthread_mutex_t staging_lock;
     VkCommandPool   staging_pool;

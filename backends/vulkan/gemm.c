@@ -22,24 +22,28 @@
 typedef struct tile_shape {
     uint32_t pixels, channels, depth;  /* of the tile of a workgroup; of the piece of k */
     uint32_t own_pixels, own_channels; /* of one invocation; with matrices, of a subgroup */
-    uint32_t fill;                     /* workgroups for each four processors, below which a smaller shape is faster */
+    uint32_t fill;                     /* workgroups for each four processors, below which a smaller shape is faster;
+                                        * 0: rather than a smaller one, more splits */
 } tile_shape;
 
 /* Largest first; measured with bench/vulkan_tiles.c on an H200. pixels * depth and channels * depth are multiples of
  * what all invocations load at once. Shared memory: 4 * depth * (pixels + channels + 4) bytes. */
 static const tile_shape float_shapes[] = {
     { 128, 64, 16, 8, 8, 8 }, { 64, 64, 16, 8, 4, 8 }, { 64, 64, 16, 4, 4, 8 },
-    { 32, 64, 16, 4, 4, 8 },  { 64, 32, 16, 4, 4, 8 }, { 32, 32, 16, 4, 4, 8 },
+    { 32, 64, 16, 4, 4, 0 },  { 64, 32, 16, 4, 4, 8 }, { 32, 32, 16, 4, 4, 8 },
 };
 /* Shared memory: 2 * (pixels * (depth + 8) + depth * (channels + 8)) bytes, and 1 KiB for each subgroup. */
 static const tile_shape matrix_shapes[] = {
     { 128, 128, 32, 64, 64, 16 }, { 128, 128, 32, 64, 32, 3 }, { 128, 64, 32, 64, 32, 3 },
-    { 64, 64, 32, 32, 32, 8 },    { 32, 64, 64, 32, 16, 8 },   { 32, 32, 64, 16, 16, 8 },
+    { 64, 64, 32, 32, 32, 5 },    { 32, 64, 64, 32, 16, 5 },   { 32, 32, 64, 16, 16, 5 },
 };
 
 enum { FLOAT_SHAPES = sizeof float_shapes / sizeof *float_shapes,
        MATRIX_SHAPES = sizeof matrix_shapes / sizeof *matrix_shapes,
        MOST_SPLITS = 32 };
+
+/* Workgroups for each four processors, below which one more split is faster. */
+enum { FLOAT_GOAL = 6, MATRIX_GOAL = 5 };
 
 static bool has_matrix(const strata_device *dev, strata_dtype dtype)
 {
@@ -106,8 +110,8 @@ static void estimate(const strata_device *dev, const vk_conv *c, vk_gemm *out)
     while (out->tile + 1 < count && (4 * workgroups(c, &shapes[out->tile]) < shapes[out->tile].fill * processors ||
                                      shapes[out->tile].channels > widest))
         out->tile++;
-    while (out->splits < MOST_SPLITS &&
-           4 * workgroups(c, &shapes[out->tile]) * out->splits < shapes[out->tile].fill * processors &&
+    const uint64_t wanted = (out->matrix ? MATRIX_GOAL : FLOAT_GOAL) * processors;
+    while (out->splits < MOST_SPLITS && 4 * workgroups(c, &shapes[out->tile]) * out->splits < wanted &&
            c->k / (out->splits * 2) >= 128)
         out->splits *= 2;
 }

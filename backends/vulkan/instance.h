@@ -42,6 +42,7 @@ typedef struct vk_config {
     bool           validation;    /* the layer of Khronos, with synchronization validation */
     bool           gpu_assisted;  /* ... and its checks inside shaders instead of the synchronization ones */
     bool           staging;       /* copies through the staging ring, even where memory could be mapped */
+    bool           window;        /* ... but for short writes, as on GPUs whose memory can be reached over the bus */
     bool           separate;      /* every slice is a buffer of its own: layers check the bounds of buffers */
     bool           poison;        /* new buffers are filled with NaN */
     bool           no_barriers;   /* wrong on purpose: to show that validation notices */

@@ -5,8 +5,8 @@
  * slice is cut from the first that is large enough, and what comes back joins its neighbours.
  *
  * Types: the largest heap of device memory; where the host can reach it as well, coherently (integrated GPUs,
- * processors), slices are mapped and transfers are plain copies. Discrete GPUs use staging: reading through
- * their bus window is slow.
+ * processors), slices are mapped and transfers are plain copies. Discrete GPUs use staging, for reading over the
+ * bus is slow; where all their memory can be reached from the host (resizable BAR), it is mapped for short writes.
  */
 #include "device.h"
 
@@ -64,6 +64,13 @@ strata_status vk_memory_choose(strata_device *dev, strata_error *err)
         return strata_fail(err, STRATA_DEVICE, "vulkan: %s has no memory of a kind that can be used",
                            dev->adapter->properties.deviceName);
     const VkPhysicalDeviceMemoryProperties *m = &dev->adapter->memory;
+    uint32_t                                reachable;
+    if (separate && (dev->instance->config.window || !dev->instance->config.staging) &&
+        find_type(dev, local | host, &reachable) &&
+        m->memoryTypes[reachable].heapIndex == m->memoryTypes[dev->memory_type].heapIndex) {
+        dev->memory_type = reachable;
+        dev->window = true;
+    }
     dev->block_size = m->memoryHeaps[m->memoryTypes[dev->memory_type].heapIndex].size / 8;
     if (dev->block_size > BLOCK)
         dev->block_size = BLOCK;
@@ -109,7 +116,7 @@ static VkResult fill_block(strata_device *dev, vk_block *b)
     }
     dev->allocated += b->size;
     r = dev->fn.BindBufferMemory(dev->handle, b->buffer, b->memory, 0);
-    if (r == VK_SUCCESS && (dev->mapped || b->staging))
+    if (r == VK_SUCCESS && (dev->mapped || dev->window || b->staging))
         r = dev->fn.MapMemory(dev->handle, b->memory, 0, VK_WHOLE_SIZE, 0, &b->host);
     return r;
 }

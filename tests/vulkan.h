@@ -69,18 +69,21 @@ static inline int vulkan_index(strata_context *ctx)
     return -1;
 }
 
-/* For main: says why and exits when there is nothing to test on. */
+/* For main: says why and exits when there is nothing to test on. The context stays: it keeps the driver in memory, and
+ * NVIDIA's can be loaded some thirty times in one process, after which there is none (580.159). */
 static inline void vulkan_need_device(void)
 {
-    strata_context *ctx = vulkan_context_with((vk_config){ 0 });
-    int             index = vulkan_index(ctx);
+    static strata_context *ctx;
+    ctx = vulkan_context_with((vk_config){ 0 });
+    int index = vulkan_index(ctx);
     if (index < 0)
         fprintf(stderr, "skipped: %s\n", vk_instance_of(ctx)->adapters[0].unusable);
     else if (!vulkan_validates(ctx))
         fprintf(stderr, "the validation layer is not installed: testing without it\n");
-    strata_context_destroy(ctx);
-    if (index < 0)
+    if (index < 0) {
+        strata_context_destroy(ctx);
         exit(VULKAN_SKIP);
+    }
 }
 
 /* "vulkan:0" of the adapter to test on. */

@@ -176,6 +176,8 @@ static void wrong_shaders(void **state)
     refused((vk_config){ 0 }, &relu_words, STRATA_FORMAT, "shader words is no SPIR-V");
     words.code = vk_shader_unary.code, words.bytes = vk_shader_unary.bytes - 2;
     refused((vk_config){ 0 }, &relu_words, STRATA_FORMAT, "shader words is no SPIR-V");
+    words.bytes = vk_shader_unary.bytes / 8 * 4;
+    refused((vk_config){ 0 }, &relu_words, STRATA_FORMAT, "shader words is damaged: ");
     words.bytes = vk_shader_unary.bytes;
     if (!*compiler)
         return;
@@ -185,6 +187,43 @@ static void wrong_shaders(void **state)
     words.glsl = "";
     refused((vk_config){ .glsl_library = compiler }, &relu_words, STRATA_FORMAT, "shader words: its text does not compile");
     words.code = vk_shader_unary.code;
+}
+
+static void damage(uint32_t *code, size_t at, uint32_t word, const char *text)
+{
+    char           problem[128] = "";
+    const uint32_t was = code[at];
+    code[at] = word;
+    assert_false(vk_spirv_check(code, vk_shader_unary.bytes, vk_shader_unary.bindings, problem, sizeof problem));
+    if (!strstr(problem, text))
+        fail_msg("no '%s' in: %s", text, problem);
+    code[at] = was;
+}
+
+/* A module that is cut off anywhere, or whose structure was overwritten, does not reach the driver; all of ours do. */
+static void damaged_words(void **state)
+{
+    (void)state;
+    char      problem[128];
+    uint32_t *code = malloc(vk_shader_unary.bytes);
+    assert_non_null(code);
+    memcpy(code, vk_shader_unary.code, vk_shader_unary.bytes);
+    for (size_t bytes = 0; bytes < vk_shader_unary.bytes; bytes++)
+        assert_false(vk_spirv_check(code, bytes, vk_shader_unary.bindings, problem, sizeof problem));
+    for (int i = 0; vk_shaders[i]; i++)
+        assert_true(vk_spirv_check(vk_shaders[i]->code, vk_shaders[i]->bytes, vk_shaders[i]->bindings, problem, sizeof problem));
+    damage(code, 0, 0x03022307, "is no SPIR-V"); /* of the other byte order */
+    damage(code, 1, 0x00010600, "of version 1.6");
+    damage(code, 3, 0, "0 ids");
+    damage(code, 4, 1, "schema 1");
+    damage(code, 5, code[5] & 0xffff, "an instruction of 0 words at word 5");
+    damage(code, 5, 0xffff0000 | code[5], "an instruction of 65535 words at word 5");
+    for (size_t at = 5; at < vk_shader_unary.bytes / 4; at += code[at] >> 16)
+        if ((code[at] & 0xffff) == 15) /* OpEntryPoint */
+            damage(code, at + 1, 4, "no compute shader"); /* Fragment */
+    assert_false(vk_spirv_check(code, vk_shader_unary.bytes, 1, problem, sizeof problem));
+    assert_string_equal(problem, "has a binding 1, and is said to have 1");
+    free(code);
 }
 
 static strata_vk_dispatch described; /* what emit_described emits */
@@ -247,7 +286,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grids),         cmocka_unit_test(words_run),          cmocka_unit_test(text_runs),
-        cmocka_unit_test(wrong_shaders), cmocka_unit_test(wrong_descriptions),
+        cmocka_unit_test(wrong_shaders), cmocka_unit_test(damaged_words), cmocka_unit_test(wrong_descriptions),
     };
     words.code = vk_shader_unary.code;
     words.bytes = vk_shader_unary.bytes;

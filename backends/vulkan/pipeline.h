@@ -38,6 +38,10 @@ strata_status vk_pipelines_find(strata_device *dev, const vk_pipeline_key *const
 strata_status vk_pipeline_layout(strata_device *dev, int bindings, VkDescriptorSetLayout *set,
                                  VkPipelineLayout *pipeline, strata_error *err);
 
+/* ---- spirv.c ---- */
+/* Whether this is a whole module with a compute shader "main" of so many bindings; else `problem` says "is ..." or "has ...". */
+bool vk_spirv_check(const uint32_t *code, size_t bytes, int bindings, char *problem, size_t size);
+
 /* ---- cache.c: files of a device on disk ---- */
 
 /* The file of a device for "pipelines", or another kind: in `folder` (NULL: the user's cache folder), named by device,

@@ -23,9 +23,6 @@ struct vk_user_shader {
     struct vk_user_shader  *next;
 };
 
-static const size_t   SMALLEST_SHADER = 20; /* bytes of a SPIR-V header */
-static const uint32_t SPIRV_MAGIC = 0x07230203;
-
 /* With v->lock held. */
 static strata_status add_shader(vk_instance *v, const strata_vk_shader *def, const vk_shader **out, strata_error *err)
 {
@@ -43,8 +40,11 @@ static strata_status add_shader(vk_instance *v, const strata_vk_shader *def, con
         s->shader.code = s->compiled;
         if (status != STRATA_OK)
             strata_fail_in(err, status, "shader %s", def->name);
-    } else if (def->bytes < SMALLEST_SHADER || def->bytes % 4 != 0 || def->code[0] != SPIRV_MAGIC) {
-        status = strata_fail(err, STRATA_FORMAT, "shader %s is no SPIR-V, whose first word is 0x%08x", def->name, SPIRV_MAGIC);
+    } else {
+        char problem[128];
+        if (!vk_spirv_check(def->code, def->bytes, def->bindings, problem, sizeof problem))
+            status = strata_fail(err, STRATA_FORMAT, "shader %s %s; compile it again, or see what spirv-val says", def->name,
+                                 problem);
     }
     if (status != STRATA_OK) {
         free(s);

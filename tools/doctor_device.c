@@ -30,6 +30,7 @@ struct op_verdict {
 struct examination {
     strata_context    *ctx;
     const char        *device; /* as the user names it */
+    strata_dtype       precision;
     strata_device_info info;
     struct op_verdict *ops;
     int                op_count, failed;
@@ -123,6 +124,25 @@ static double worst(const op_case_def *def, const float *got, const float *want,
     return most;
 }
 
+/* What float16 can hold of the operands, so that only the result is rounded. */
+static void round_operands(op_case *c)
+{
+    for (int k = 0; k < c->count; k++)
+        for (int64_t i = 0, n = c->desc[k].rank > 0 ? strata_count(&c->desc[k]) : 0; i < n; i++) {
+            uint16_t half;
+            strata_convert_from_f32(&c->x[k][i], STRATA_F16, &half, 1);
+            strata_convert_to_f32(STRATA_F16, &half, &c->x[k][i], 1);
+        }
+}
+
+/* Half of a last place of float16, and what lies below its smallest numbers; where nothing is tolerated, results are
+ * operands. */
+static void allow_rounding(const float *want, float *scale, int64_t count, double tolerance)
+{
+    for (int64_t i = 0; i < count && tolerance > 0; i++)
+        scale[i] += (float)((fabs((double)want[i]) * 0x1.1p-11 + 0x1p-24) / tolerance);
+}
+
 static strata_status try_case(struct examination *x, struct op_verdict *v, const op_case_def *def, uint64_t seed,
                               strata_error *err)
 {
@@ -136,14 +156,19 @@ static strata_status try_case(struct examination *x, struct op_verdict *v, const
     snprintf(name, sizeof name, "%s:%d", x->info.backend, x->info.index);
     strata_status status = op_case_make(def, seed, 1 + (int)(seed % 2), &c) ? STRATA_OK
                                                                             : strata_fail(err, STRATA_NOMEM, "out of memory");
+    if (status == STRATA_OK && x->precision == STRATA_F16)
+        round_operands(&c);
     if (status == STRATA_OK)
         status = op_case_eval(&c, &desc, &want, err);
     if (status == STRATA_OK && !(scale = op_case_scales(&c, &desc, want)))
         status = strata_fail(err, STRATA_NOMEM, "out of memory");
+    if (status == STRATA_OK && x->precision == STRATA_F16)
+        allow_rounding(want, scale, strata_count(&desc), def->tolerance);
     if (status == STRATA_OK)
         status = make_graph(x->ctx, &c, &g, err);
     if (status == STRATA_OK)
-        status = strata_program_create(g, &(strata_program_options){ .device = name, .pipeline = "" }, &p, err);
+        status = strata_program_create(g, &(strata_program_options){ .device = name, .precision = x->precision, .pipeline = "" }, &p,
+                                       err);
     if (status == STRATA_OK)
         status = run_case(p, &c, &got, err);
     if (status == STRATA_OK) {
@@ -217,7 +242,7 @@ static uint64_t hash(uint64_t h, const char *text)
 }
 
 /* The folder is made when `make`. */
-static bool verdict_path(const strata_device_info *info, bool make, char *path, size_t size)
+static bool verdict_path(const strata_device_info *info, strata_dtype precision, bool make, char *path, size_t size)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int         n = -1;
@@ -236,6 +261,8 @@ static bool verdict_path(const strata_device_info *info, bool make, char *path, 
         return false;
     uint64_t h = hash(UINT64_C(0xcbf29ce484222325), info->name);
     h = hash(hash(hash(h, info->uuid), info->driver), strata_version());
+    if (precision != STRATA_F32)
+        h = hash(h, strata_dtype_name(precision));
     snprintf(path + n, size - (size_t)n, "/doctor-%.16s-%016llx.json", info->backend, (unsigned long long)h);
     return true;
 }
@@ -243,7 +270,7 @@ static bool verdict_path(const strata_device_info *info, bool make, char *path, 
 bool doctor_recall(const strata_device_info *info, char *text, size_t size)
 {
     char    path[1100];
-    json_t *o = verdict_path(info, false, path, sizeof path) ? json_load_file(path, 0, NULL) : NULL;
+    json_t *o = verdict_path(info, STRATA_F32, false, path, sizeof path) ? json_load_file(path, 0, NULL) : NULL;
     int     ops = 0, failed = 0;
     bool    known = o && json_unpack(o, "{s:i, s:i}", "checked", &ops, "failed", &failed) == 0;
     if (known && failed)
@@ -258,7 +285,7 @@ static void keep_verdict(const struct examination *x, json_t *o)
 {
     char           path[1100];
     struct outfile out;
-    if (!verdict_path(&x->info, true, path, sizeof path)) {
+    if (!verdict_path(&x->info, x->precision, true, path, sizeof path)) {
         talk_line("verdict", "not kept: there is no folder for caches ($XDG_CACHE_HOME, $HOME)");
         return;
     }
@@ -271,6 +298,8 @@ static void keep_verdict(const struct examination *x, json_t *o)
 }
 
 /* ---- Results ------------------------------------------------------------------------------------------------------- */
+
+static const char *precision_name(const struct examination *x) { return x->precision == STRATA_F16 ? "fp16" : "fp32"; }
 
 static json_t *make_json(const struct examination *x)
 {
@@ -289,9 +318,9 @@ static json_t *make_json(const struct examination *x)
         json_array_append_new(ops, row);
     }
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:o}", "device",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:o}", "device",
                      model_device_name(&x->info, device, sizeof device), "name", x->info.name, "type", x->info.type, "uuid",
-                     x->info.uuid, "driver", x->info.driver, "strata", strata_version(), "when", when, "checked", x->op_count,
+                     x->info.uuid, "driver", x->info.driver, "precision", precision_name(x), "strata", strata_version(), "when", when, "checked", x->op_count,
                      "failed", x->failed, "bandwidth_gbps", x->speed.gbps, "product_gflops", x->speed.gflops, "ops", ops);
 }
 
@@ -313,7 +342,7 @@ static int print_text(const struct examination *x)
     if (strcmp(x->info.backend, "cpu") != 0 && strcmp(x->info.type, "cpu") == 0)
         printf("         a software device: right, perhaps, and slow\n");
     printf("speed    %.3g GB/s of memory, %.4g GFLOP/s of matrix product (%s)\n", x->speed.gbps, x->speed.gflops, x->speed.what);
-    printf("ops      %d, %d failed; error is over what is allowed\n\n", x->op_count, x->failed);
+    printf("ops      %d in %s, %d failed; error is over what is allowed\n\n", x->op_count, precision_name(x), x->failed);
     return table_print(&t, stdout);
 }
 
@@ -358,7 +387,8 @@ static int choose_device(struct examination *x)
     strata_program_info info;
     strata_error        err = { 0 };
     if (strata_graph_parse(x->ctx, "nothing", text, sizeof text - 1, &g, &err) != STRATA_OK ||
-        strata_program_create(g, &(strata_program_options){ .device = x->device }, &p, &err) != STRATA_OK)
+        strata_program_create(g, &(strata_program_options){ .device = x->device, .precision = x->precision }, &p,
+                              &err) != STRATA_OK)
         return talk_failure(STAGE_DEVICE, &err, strstr(err.text, "strata devices") ? NULL : "'strata devices' lists what can be used");
     strata_program_get_info(p, &info);
     strata_program_unref(p);
@@ -370,7 +400,7 @@ static int choose_device(struct examination *x)
 
 int doctor_device(const struct options *o)
 {
-    struct examination x = { .device = o->device ? o->device : "auto" };
+    struct examination x = { .device = o->device ? o->device : "auto", .precision = (strata_dtype)o->precision };
     strata_error       err = { 0 };
     int                code = model_context(o, &x.ctx);
     if (code)

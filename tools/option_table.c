@@ -133,7 +133,7 @@ const struct option_def option_table[] = {
     { "fallback", 0, OPTION_CHOICE, FIELD(fallback), RUNNING, SECTION_RUN, "none|cpu",
       "cpu: where the device cannot be used or fails, also in the middle, the CPU takes over, which is said; none "
       "(default): that is an error" },
-    { "precision", 0, OPTION_CHOICE, FIELD(precision), PLANNING | FOR_COMPARE, SECTION_RUN, "fp32|fp16",
+    { "precision", 0, OPTION_CHOICE, FIELD(precision), PLANNING | FOR_COMPARE | FOR_DOCTOR, SECTION_RUN, "fp32|fp16",
       "of values in the memory of a GPU (default fp32); sums are fp32 in any case" },
     { "strict-device", 0, OPTION_FLAG, FIELD(strict_device), PLANNING | FOR_COMPARE, SECTION_RUN, NULL,
       "fail when a step would have to run elsewhere" },

@@ -47,8 +47,12 @@ check "damaged: forgotten" sh -c "! grep -q 'ops' out"
 
 expect 5 doctor --device teapot
 expect 2 doctor cpu
+expect 5 doctor --device cpu --precision fp16
+says err "has no values of f16"
 
 if "$STRATA" devices | grep -q '^vulkan:0 .*usable'; then
+    expect 0 doctor --device vulkan:0 --precision fp16
+    says out " in fp16, 0 failed"
     expect 0 doctor --device vulkan:0
     says out "device   vulkan:0"
     check "no failure in the table" sh -c "! grep -E 'FAILED|on the CPU' out"

@@ -19,9 +19,10 @@
 #include <string.h>
 
 enum {
-    CHUNK_BYTES = 24 << 10,       /* of weights, within the first cache */
-    BAND_BYTES = 192 << 10,       /* of x and y of a band, within the second cache */
+    CHUNK_BYTES = 32 << 10,       /* of weights: about the first cache, which they share with a tile's x */
+    BAND_BYTES = 288 << 10,       /* of a band's x, which stays in the second cache while y and weights pass */
     BAND_LEAST = 48,              /* pixels */
+    BAND_MOST = 512,              /* where longer bands save no more weights than they take workspace */
     FEW_CHANNELS = 16,            /* below: rows of taps instead of taps */
 };
 
@@ -245,8 +246,8 @@ static cpu_cut cut_direct(const cpu_direct *d)
 {
     const cpu_conv *c = &d->conv;
     int64_t x_floats = (int64_t)c->cg * c->stride[0] * c->stride[1];
-    int64_t most = BAND_BYTES / (int64_t)sizeof(float) / (x_floats + c->og);
-    return cpu_cut_conv(c, cpu_max(BAND_LEAST, most), d->block);
+    int64_t most = BAND_BYTES / (int64_t)sizeof(float) / x_floats;
+    return cpu_cut_conv(c, cpu_max(BAND_LEAST, cpu_min(BAND_MOST, most)), d->block);
 }
 
 /* In the workspace of a thread. */

@@ -13,7 +13,7 @@ enum {
     UNROLL = 2,        /* channels at a time, while a line of the weights ahead is fetched. With 4, gcc spills
                           and a tenth of the speed is lost */
     LONG_SUM = 64,     /* products: shorter ones are over before what they ask for has come */
-    TILES_AHEAD = 4    /* the first tiles together fetch all of it, most of it twice: a processor may drop a
+    TILES_AHEAD = 8    /* the first tiles together fetch all of it several times: a processor may drop a
                           prefetch when it is busy */
 };
 

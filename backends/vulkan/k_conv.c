@@ -74,19 +74,26 @@ static strata_status upload_vectors(strata_step *s, strata_error *err)
     return STRATA_OK;
 }
 
-/* weight[o][ci][kh][kw] to [group][kh][kw][ci][pitch]. */
+/* weight[o][ci][kh][kw] to [group][kh][kw][ci][pitch], a cache line of outputs at a time: one output after the other
+ * would touch a line for each number that it writes. */
 static strata_status upload_packed(strata_step *s, const vk_conv *c, strata_error *err)
 {
-    const size_t   count = (size_t)c->groups * c->k * c->pitch;
-    const uint32_t taps = c->kh * c->kw;
-    const float   *w = vk_constant(s, CONV_WEIGHT);
-    float         *packed = calloc(count, sizeof *packed);
+    enum { LINE = 16 };
+    const size_t count = (size_t)c->groups * c->k * c->pitch;
+    const float *w = vk_constant(s, CONV_WEIGHT);
+    float       *packed = calloc(count, sizeof *packed);
     if (!packed)
         return strata_fail(err, STRATA_NOMEM, "no memory to pack weights");
-    for (uint32_t o = 0; o < c->o; o++)
-        for (uint32_t ci = 0; ci < c->cg; ci++)
-            for (uint32_t t = 0; t < taps; t++)
-                packed[((size_t)(o / c->og) * c->k + t * c->cg + ci) * c->pitch + o % c->og] = *w++;
+    const uint32_t taps = c->kh * c->kw, lines = (c->og + LINE - 1) / LINE;
+    for (uint32_t line = 0; line < c->groups * lines; line++) {
+        const uint32_t group = line / lines, first = line % lines * LINE;
+        const uint32_t outputs = c->og - first < LINE ? c->og - first : LINE;
+        const float   *from = w + (size_t)(group * c->og + first) * c->k;
+        float         *to = packed + (size_t)group * c->k * c->pitch + first;
+        for (uint32_t i = 0; i < c->k; i++)
+            for (uint32_t o = 0; o < outputs; o++)
+                to[(size_t)(i % taps * c->cg + i / taps) * c->pitch + o] = from[(size_t)o * c->k + i];
+    }
     strata_status status = vk_upload(s, CONV_WEIGHT, packed, count, s->node->desc.dtype, err);
     free(packed);
     return status;

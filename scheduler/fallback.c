@@ -4,6 +4,7 @@
  * For that a program keeps the optimised graph again, with its weights: placement adds copies to the first one, and kernels
  * let go of the constants that they have packed. */
 #include "../graph/context.h"
+#include "../graph/tensor.h"
 #include "session.h"
 
 #include <strata/ops.h>
@@ -53,6 +54,29 @@ strata_status strata_keep_spare(strata_program *p, strata_error *err)
     free(made);
     free(live);
     return status;
+}
+
+/* Whether the program keeps the constant in any case: its kernels read it where it lies. */
+static bool is_kept(const strata_program *p, const strata_node *constant)
+{
+    const strata_node *own = strata_graph_find(p->graph, constant->name);
+    return own && own->data == constant->data;
+}
+
+size_t strata_spare_bytes(const strata_program *p)
+{
+    size_t bytes = 0;
+    pthread_mutex_lock((pthread_mutex_t *)&p->spare_lock);
+    if (p->spare) {
+        bytes = strata_arena_bytes(&p->spare->arena);
+        for (int i = 0; i < p->spare->nodes.count; i++) {
+            const strata_node *n = p->spare->nodes.at[i];
+            if (strata_node_is_constant(n) && n->data && !is_kept(p, n))
+                bytes += strata_tensor_memory(n->data, true);
+        }
+    }
+    pthread_mutex_unlock((pthread_mutex_t *)&p->spare_lock);
+    return bytes;
 }
 
 bool strata_may_fall_back(strata_program *p, strata_status status)

@@ -101,7 +101,7 @@ void strata_program_get_info(const strata_program *p, strata_program_info *out)
         out->tensor_bytes += strata_bytes(&g->inputs.at[i]->desc);
     for (int i = 0; i < g->outputs.count; i++)
         out->tensor_bytes += strata_bytes(&g->outputs.at[i].node->desc);
-    size_t running  = out->weight_bytes + out->arena_bytes + out->tensor_bytes;
+    size_t running  = out->weight_bytes + out->arena_bytes + out->tensor_bytes + strata_spare_bytes(p);
     out->peak_bytes = (running > p->packing_peak ? running : p->packing_peak) + strata_arena_bytes(&g->arena);
     snprintf(out->device, sizeof out->device, "%s:%d %s", p->device[0].info.backend, p->device[0].info.index,
              p->device[0].info.name);

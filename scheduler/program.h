@@ -92,6 +92,8 @@ void          strata_close_devices(strata_program *p);
 
 /* Before placement, by the user's policy. */
 strata_status strata_keep_spare(strata_program *p, strata_error *err);
+/* Memory that it takes: its nodes, and constants that the program itself has let go or will. */
+size_t strata_spare_bytes(const strata_program *p);
 /* Whether a failure with this status is one of the device, and the CPU may take over. */
 bool strata_may_fall_back(strata_program *p, strata_status status);
 /* The program of the CPU, with a reference; the first time, that is said with the reason. */

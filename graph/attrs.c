@@ -1,6 +1,6 @@
 /* Attribute values seen through the rows of an op's table: everything that prints, parses, checks or compares
  * attributes works with these few functions, so an op never does. */
-#include "graph.h"
+#include "text.h"
 
 #include <math.h>
 #include <string.h>
@@ -60,6 +60,14 @@ static int name_count(const char *const *names)
     return count;
 }
 
+static strata_status out_of_range(const strata_attr_def *row, double value, double low, double high,
+                                  strata_error *err)
+{
+    char a[32], b[32], c[32];
+    return strata_fail(err, STRATA_INVALID, "%s is %s; it must be in %s..%s", row->name,
+                       strata_number_text(value, a), strata_number_text(low, b), strata_number_text(high, c));
+}
+
 strata_status strata_attrs_check(const strata_op_def *op, const void *attrs, strata_error *err)
 {
     for (const strata_attr_def *row = op->attrs; row && row->name; row++) {
@@ -75,8 +83,7 @@ strata_status strata_attrs_check(const strata_op_def *op, const void *attrs, str
         for (int i = 0; i < length; i++) {
             double value = strata_attr_get(row, attrs, i);
             if (!(value >= low && value <= high)) /* catches NaN too */
-                return strata_fail(err, STRATA_INVALID, "%s is %.9g; it must be in %.9g..%.9g", row->name, value, low,
-                                   high);
+                return out_of_range(row, value, low, high, err);
         }
     }
     return STRATA_OK;

@@ -1,6 +1,7 @@
 /* What a definition must have before it may be registered: everything that the rest of the library uses without
  * looking. A definition may come from a plug-in, so a hole in it is an error with a text and not a crash later. */
 #include "context.h"
+#include "text.h"
 
 #include <strata/ops.h>
 
@@ -36,8 +37,10 @@ static strata_status check_attr(const strata_op_def *def, const strata_attr_def 
             return strata_fail(err, STRATA_INVALID, "op '%s': attribute %s has no names", def->name, row->name);
     } else if (row->type != STRATA_ATTR_BOOL && row->type != STRATA_ATTR_INTS &&
                !(row->min <= row->deflt && row->deflt <= row->max)) {
-        return strata_fail(err, STRATA_INVALID, "op '%s': the default of %s, %.9g, is not in %.9g..%.9g", def->name,
-                           row->name, row->deflt, row->min, row->max);
+        char a[32], b[32], c[32];
+        return strata_fail(err, STRATA_INVALID, "op '%s': the default of %s, %s, is not in %s..%s", def->name,
+                           row->name, strata_number_text(row->deflt, a), strata_number_text(row->min, b),
+                           strata_number_text(row->max, c));
     }
     return STRATA_OK;
 }

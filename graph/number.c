@@ -3,6 +3,7 @@
 #include "text.h"
 
 #include <locale.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* Makes "C" the locale of this thread; end_plain(begin_plain()) leaves it as it was. The "C" locale needs no memory. */
@@ -27,6 +28,13 @@ static void end_plain(plain p)
 const char *strata_number_text(double value, char buf[32])
 {
     plain p = begin_plain();
+    /* "%g" of two digits makes 240 "2.4e+02". Below 1e15 a double holds every whole number, and all its
+     * digits are few. */
+    if (fabs(value) < 1e15 && value == trunc(value)) {
+        snprintf(buf, 32, "%.0f", value);
+        end_plain(p);
+        return buf;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(buf, 32, "%.*g", digits, value);
         if (strtod(buf, NULL) == value)

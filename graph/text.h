@@ -11,7 +11,8 @@ strata_status strata_print_text(const strata_graph *g, FILE *to, strata_comment_
 strata_status strata_print_dot(const strata_graph *g, FILE *to, strata_error *err);
 strata_status strata_print_json(const strata_graph *g, FILE *to, strata_error *err);
 
-/* The shortest decimal that reads back as the same double, in whatever locale; and strtod likewise. */
+/* A decimal that reads back as the same double, in whatever locale, and strtod likewise: whole numbers below
+ * 1e15 in full (240), others in as few digits as do (1e-05). */
 const char *strata_number_text(double value, char buf[32]);
 double      strata_number_read(const char *text, char **end);
 /* " {stride=2, act=relu}" for what differs from the defaults, or "". False when buf is too small. */

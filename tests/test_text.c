@@ -1,5 +1,6 @@
 /* The text form: every model prints, parses and prints again to the same bytes, plain and optimised; wrong texts are
  * refused with place and reason; damaged texts never crash the parser. */
+#include "../graph/text.h"
 #include "interpret.h"
 
 #include <locale.h>
@@ -213,6 +214,44 @@ static void test_other_formats(void **state)
     strata_graph_destroy(g);
 }
 
+/* Whole numbers are printed in full, also those that end in a zero; all numbers read back. */
+static void test_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        double      value;
+        const char *text;
+    } cases[] = {
+        { 0, "0" },         { 7, "7" },
+        { 10, "10" },       { 240, "240" },
+        { -300, "-300" },   { 1 << 30, "1073741824" },
+        { 1e6, "1000000" }, { 999999999999999, "999999999999999" },
+        { 1e15, "1e+15" },  { 1e300, "1e+300" },
+        { 0.485, "0.485" }, { 1e-5, "1e-05" },
+        { 240.5, "240.5" }, { -0.0, "-0" },
+    };
+    char buf[32], *end;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_string_equal(strata_number_text(cases[i].value, buf), cases[i].text);
+        double back = strata_number_read(buf, &end);
+        assert_true(*end == '\0' && memcmp(&back, &cases[i].value, sizeof back) == 0);
+    }
+    assert_string_equal(strata_number_text(NAN, buf), "nan");
+    assert_string_equal(strata_number_text(-INFINITY, buf), "-inf");
+
+    strata_graph *g;
+    strata_error  err = { 0 };
+    size_t        size;
+    assert_int_equal(strata_create_model(ctx, "rexnet_10", NULL, &g, &err),
+                     STRATA_OK); /* depthwise, of 300 channels */
+    char *text = print(g, STRATA_DUMP_TEXT, &size);
+    assert_non_null(strstr(text, "groups=300}"));
+    assert_null(strstr(text, "e+"));
+    free(text);
+    round_trip(g);
+    strata_graph_destroy(g);
+}
+
 /* A program that embeds the library may write 0,485. */
 static void test_other_locale(void **state)
 {
@@ -241,11 +280,9 @@ static void test_other_locale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small_text),
-        cmocka_unit_test(test_wrong_texts),
-        cmocka_unit_test(test_damaged_texts),
-        cmocka_unit_test(test_every_model_comes_back),
-        cmocka_unit_test(test_other_formats),
+        cmocka_unit_test(test_small_text),    cmocka_unit_test(test_wrong_texts),
+        cmocka_unit_test(test_damaged_texts), cmocka_unit_test(test_every_model_comes_back),
+        cmocka_unit_test(test_other_formats), cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_other_locale),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

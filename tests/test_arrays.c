@@ -1,14 +1,11 @@
 /* Arrays on disk: .npy in every form numpy writes, and the files of strata_writer, read back by other code:
  * .npz by libzip and our .npy reader here, and by numpy in check_arrays.py; .safetensors by the checkpoint
  * reader. */
-#include "scratch.h"
+#include "fixture.h"
 
 #include <strata/extend.h>
 
 #include <zip.h>
-
-static strata_context *ctx;
-static scratch         tmp;
 
 static strata_tensor *ramp(int rank, const int64_t *dim, float start)
 {
@@ -379,21 +376,6 @@ static int write_samples(const char *dir)
     return 0;
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&tmp);
-    return strata_context_create(&ctx, NULL);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    scratch_close(&tmp);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     if (argc == 2)
@@ -409,5 +391,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_nothing_left_behind),
         cmocka_unit_test(test_writer_refusals),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -3,31 +3,10 @@
 #include <strata/nn.h>
 
 #include "../graph/text.h"
+#include "fixture.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static strata_context *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return strata_context_create(&ctx, NULL) == STRATA_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    return 0;
-}
 
 static strata_graph *parse(const char *text)
 {

@@ -1,29 +1,8 @@
 /* The core: builder, order, uses, replacement, pruning, geometry, registries, near names. */
 #include "../graph/graph.h"
+#include "fixture.h"
 
 #include <strata/nn.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static strata_context *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return strata_context_create(&ctx, NULL) == STRATA_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    return 0;
-}
 
 static strata_builder *begin(const char *name)
 {

@@ -1,30 +1,9 @@
 /* Plug-ins: what they register works like what is built in; what is wrong with them is refused with a sentence, and
  * leaves the context as it was. Linked with the shared library, as the plug-ins are. */
+#include "fixture.h"
 #include "interpret.h"
 
 #include <strata/plugin.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-static strata_context *ctx;
-
-static int set_up(void **state)
-{
-    strata_error err;
-    (void)state;
-    return strata_context_create(&ctx, &err) == STRATA_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    return 0;
-}
 
 /* ---- What a context knows ------------------------------------------------------------------------------------------ */
 

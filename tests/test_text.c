@@ -1,29 +1,10 @@
 /* The text form: every model prints, parses and prints again to the same bytes, plain and optimised; wrong texts are
  * refused with place and reason; damaged texts never crash the parser. */
 #include "../graph/text.h"
+#include "fixture.h"
 #include "interpret.h"
 
 #include <locale.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-static strata_context *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return strata_context_create(&ctx, NULL) == STRATA_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    return 0;
-}
 
 static char *print(const strata_graph *g, strata_dump_format format, size_t *size)
 {

@@ -1,6 +1,8 @@
 /* The definitions in numbers against MindCV (see golden.h): graphs as they were built, without any pass,
  * scheduler or kernel, evaluated node by node by op->eval. A few small models that have nearly every op between
- * them: when these agree and test_golden does not, the fault is in a pass or a kernel. */
+ * them: when these agree and test_golden does not, the fault is in a pass or a kernel.
+ *
+ * Arguments: names of files to check instead. */
 #include "golden.h"
 
 static void evaluate(strata_graph *g, const strata_tensor *input, strata_tensor **value)
@@ -49,14 +51,22 @@ static bool run(strata_context *ctx, const golden *g, strata_tensor **out)
 
 static void matches_mindcv(void **state) { check_golden(*state, run); }
 
-#define FILE_TEST(name) { name, matches_mindcv, NULL, NULL, (char[]){ name } }
+static char *const files[] = {
+    (char[]){ "convnextv2_atto__2x96x128.golden" }, (char[]){ "mobilenet_v3_small_100__2x96x128.golden" },
+    (char[]){ "repvgg_a0__1x97x131.golden" },       (char[]){ "resnest14__2x96x128.golden" },
+    (char[]){ "rexnet_10__1x97x131.golden" },
+};
 
-int main(void)
+enum { FILES = sizeof files / sizeof *files };
+
+int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        FILE_TEST("convnextv2_atto__2x96x128.golden"), FILE_TEST("mobilenet_v3_small_100__2x96x128.golden"),
-        FILE_TEST("repvgg_a0__1x97x131.golden"),       FILE_TEST("resnest14__2x96x128.golden"),
-        FILE_TEST("rexnet_10__1x97x131.golden"),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct CMUnitTest tests[FILES];
+    int               count = argc > 1 ? argc - 1 : FILES;
+
+    for (int i = 0; i < count && i < FILES; i++) {
+        char *name = argc > 1 ? argv[i + 1] : files[i];
+        tests[i] = (struct CMUnitTest){ name, matches_mindcv, NULL, NULL, name };
+    }
+    return _cmocka_run_group_tests("reference", tests, (size_t)(count < FILES ? count : FILES), NULL, NULL);
 }

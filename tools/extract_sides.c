@@ -2,6 +2,7 @@
  * the input tensors. */
 #include "extract.h"
 
+#include "first_row.h"
 #include "talk.h"
 
 #include <math.h>
@@ -61,17 +62,6 @@ int sides_input(struct sides *s, const strata_tensor *rows, strata_image *image,
     if (!code && s->options->dump_input)
         code = keep_input(s, rows);
     return code;
-}
-
-/* The first row of a batch, as an array of its own over the same bytes. */
-static int first_row(const strata_tensor *t, strata_tensor **out)
-{
-    strata_tensor_desc desc = *strata_tensor_get_desc(t);
-    strata_error       err = { 0 };
-    desc.dim[0] = 1;
-    if (strata_tensor_wrap(&desc, strata_tensor_data(t), NULL, NULL, out, &err) != STRATA_OK)
-        return talk_failure(STAGE_RUN, &err, NULL);
-    return EXIT_DONE;
 }
 
 int sides_outputs(struct sides *s, const strata_graph *g, strata_tensor *const *outputs)

@@ -3,6 +3,7 @@
  * deviations. */
 #include "report.h"
 
+#include "first_row.h"
 #include "talk.h"
 
 #include <math.h>
@@ -125,17 +126,6 @@ static int add_map(const char *name, const strata_tensor *map, json_t *maps)
                                           (json_int_t)desc->dim[2], (json_int_t)desc->dim[3], "mean",
                                           mean ? mean : json_null(), "channels", channels));
     return code;
-}
-
-/* The first row of a batch, over the same bytes. */
-static int first_row(const strata_tensor *t, strata_tensor **out)
-{
-    strata_tensor_desc desc = *strata_tensor_get_desc(t);
-    strata_error       err = { 0 };
-    desc.dim[0] = 1;
-    if (strata_tensor_wrap(&desc, strata_tensor_data(t), NULL, NULL, out, &err) != STRATA_OK)
-        return talk_failure(STAGE_RUN, &err, NULL);
-    return EXIT_DONE;
 }
 
 int report_maps(const struct report_run *r, const char *path, json_t **out)

@@ -2,9 +2,8 @@
 #ifndef STRATA_TESTS_FIXTURE_H
 #define STRATA_TESTS_FIXTURE_H
 
+#include "context_state.h"
 #include "scratch.h"
-
-#include <strata/strata.h>
 
 static strata_context *ctx;
 static scratch         tmp;
@@ -12,17 +11,16 @@ static scratch         tmp;
 /* For cmocka_run_group_tests. */
 static inline int set_up(void **state)
 {
-    (void)state;
     scratch_open(&tmp);
-    return strata_context_create(&ctx, NULL) == STRATA_OK ? 0 : -1;
+    int failed = open_context(state);
+    ctx = *state;
+    return failed;
 }
 
 static inline int tear_down(void **state)
 {
-    (void)state;
-    strata_context_destroy(ctx);
     scratch_close(&tmp);
-    return 0;
+    return close_context(state);
 }
 
 #endif

@@ -1,4 +1,5 @@
 /* The loader: everything in order, whatever it is; no more images ahead than asked for; early ends. */
+#include "context_state.h"
 #include "image_data.h"
 
 #include <unistd.h>
@@ -13,18 +14,6 @@ static const strata_loader_options options = {
                 .crop_pct = 0.9 },
     .flavour = STRATA_PREPROCESS_PILLOW,
 };
-
-static int make_context(void **state)
-{
-    strata_error err;
-    return strata_context_create((strata_context **)state, &err) != STRATA_OK;
-}
-
-static int destroy_context(void **state)
-{
-    strata_context_destroy(*state);
-    return 0;
-}
 
 static const char *const some[] = {
     IMAGES "rgb.jpg", IMAGES "none.jpg", IMAGES "rgba.png", IMAGES "rgb.jpg.ppm", IMAGES "exif6.jpg",
@@ -229,5 +218,5 @@ int main(void)
         cmocka_unit_test(no_more_is_read_ahead_than_asked), cmocka_unit_test(loaders_may_end_early),
         cmocka_unit_test(wrong_options_are_refused),
     };
-    return cmocka_run_group_tests(tests, make_context, destroy_context);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -1,13 +1,12 @@
 /* Every model against MindCV: the names and shapes of all parameters and the table of features, as listed in
  * data/models/FAMILY.txt, and the input records, from data/models/recipes.txt. Then what the caller may ask
  * for (sizes, channels, classes), and what happens to a model that declares its features wrongly. */
-#include <setjmp.h>
-#include <stdarg.h>
+#include "context_state.h"
+
+#include <strata/nn.h>
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-#include <strata/nn.h>
 
 enum { MAX_PARAMS = 4096, LINE = 256 };
 
@@ -452,18 +451,6 @@ static void wrong_feature_tables_fail_at_build(void **state)
     strata_context_destroy(ctx);
 }
 
-static int setup(void **state)
-{
-    *state = new_context();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    strata_context_destroy(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,5 +467,5 @@ int main(void)
         cmocka_unit_test(create_model_binds_a_checkpoint),
         cmocka_unit_test(wrong_feature_tables_fail_at_build),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -1,13 +1,9 @@
 /* Passes by the numbers: what a name means is the same before and after. Random networks of all the shapes
  * that the passes look for (and many that they must leave alone) are built twice from one seed, run through a
  * pipeline once, and interpreted by op->eval; every value whose name is left must be what it was. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
 #include <strata/nn.h>
 
+#include "context_state.h"
 #include "interpret.h"
 
 static void check(strata_status status, const strata_error *err)
@@ -363,22 +359,11 @@ static void test_fold_constants_memory(void **state)
         assert_int_equal(released[i], 1);
 }
 
-static int set_up(void **state)
-{
-    return strata_context_create((strata_context **)state, NULL);
-}
-
-static int tear_down(void **state)
-{
-    strata_context_destroy(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_networks), cmocka_unit_test(test_repvgg_block),
         cmocka_unit_test(test_fold_bn_digits),  cmocka_unit_test(test_fold_constants_memory),
     };
-    return cmocka_run_group_tests_name("pass values", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("pass values", tests, open_context, close_context);
 }

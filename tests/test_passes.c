@@ -2,10 +2,7 @@
  * the pipeline ("# fold_bn repvgg"; "# default" is the default one); NAME.out is what must come out. Where
  * there is no .out, nothing may change. To add a case, write the .in, run, and read what the failure prints
  * before saving it. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "context_state.h"
 
 #include <strata/extend.h>
 
@@ -156,17 +153,6 @@ static void test_options(void **state)
     free(text);
 }
 
-static int set_up(void **state)
-{
-    return strata_context_create((strata_context **)state, NULL);
-}
-
-static int tear_down(void **state)
-{
-    strata_context_destroy(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,5 +160,5 @@ int main(void)
         cmocka_unit_test(test_every_pass),
         cmocka_unit_test(test_options),
     };
-    return cmocka_run_group_tests_name("passes", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("passes", tests, open_context, close_context);
 }

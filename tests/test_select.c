@@ -1,8 +1,5 @@
 /* Selectors: every form, every mistake, and that a mistake leaves the outputs as they were. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "context_state.h"
 
 #include <strata/extend.h>
 
@@ -208,17 +205,6 @@ static void test_no_features(void **state)
     strata_graph_destroy(g);
 }
 
-static int set_up(void **state)
-{
-    return strata_context_create((strata_context **)state, NULL);
-}
-
-static int tear_down(void **state)
-{
-    strata_context_destroy(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,5 +213,5 @@ int main(void)
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_no_features),
     };
-    return cmocka_run_group_tests_name("select", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("select", tests, open_context, close_context);
 }

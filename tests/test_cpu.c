@@ -148,6 +148,31 @@ static void odd_numbers_survive(void **state)
     }
 }
 
+/* Every number of whole and broken blocks and lines, within the caches and past them; nothing beside the result. */
+static void transposes_are_exact(void **state)
+{
+    (void)state;
+    static const int sizes[][2] = { { 1, 1 }, { 3, 50 }, { 16, 8 }, { 48, 24 }, { 49, 33 }, { 71, 16 }, { 30, 7 } };
+    enum { MOST = 80 * 64 };
+    static float x[MOST], y[MOST] __attribute__((aligned(64)));
+    for (int i = 0; i < MOST; i++)
+        x[i] = (float)i + 1;
+    for (const cpu_simd *const *table = cpu_simd_tables(); *table != NULL; table++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+            for (int way = 0; way < 4; way++) {
+                int rows = sizes[k][0], columns = sizes[k][1], y_step = way & 1 ? 80 : rows, x_step = columns + 3;
+                memset(y, 0, sizeof y);
+                (*table)->transpose(y, y_step, x, x_step, rows, columns, way & 2);
+                for (int i = 0; i < MOST; i++) {
+                    int c = i / y_step, r = i % y_step;
+                    float wanted = c < columns && r < rows ? x[r * x_step + c] : 0;
+                    if (y[i] != wanted)
+                        fail_msg("%s: %d x %d, step %d, way %d: [%d][%d] is %g, not %g", (*table)->name, rows, columns, y_step,
+                                 way, c, r, (double)y[i], (double)wanted);
+                }
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +181,7 @@ int main(void)
         cmocka_unit_test(steps_run_in_order),
         cmocka_unit_test(activations_are_accurate),
         cmocka_unit_test(odd_numbers_survive),
+        cmocka_unit_test(transposes_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,7 @@ static void pack_rows(void *arg, const float *rows, int64_t first, int64_t count
         int64_t here = cpu_min(first + count - o, cpu_min(d->block - column, c->og - o % c->og));
         float *dst = job->packed + panel * c->k * d->block + column;
         if (c->taps == 1) {
-            d->simd->transpose(dst, d->block, rows, c->k, here, c->k);
+            d->simd->transpose(dst, d->block, rows, c->k, here, c->k, false);
         } else {
             for (int ci = 0; ci < c->cg; ci++)
                 for (int t = 0; t < c->taps; t++)

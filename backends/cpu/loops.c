@@ -3,7 +3,12 @@
 
 #include <string.h>
 
-enum { ITEM_ELEMENTS = 16384 }; /* 64 KB: above the cost of a claim by far, within the second cache */
+enum {
+    ITEM_ELEMENTS = 16384, /* 64 KB: above the cost of a claim by far, within the second cache */
+    PLANE_ROW = 256,       /* the most of a row in an item of a transposed plane, which so has 64 columns or more */
+    LINE_ELEMENTS = 16,    /* in a cache line */
+    PAST_CACHES = 1 << 18  /* results of so many elements, 1 MB, are gone from the second cache before they are read */
+};
 
 void cpu_steps(const strata_tensor_desc *d, int64_t step[STRATA_MAX_RANK])
 {
@@ -46,6 +51,21 @@ static void append(cpu_loops *l, int64_t dim, const int64_t (*step)[STRATA_MAX_R
         l->step[k][last] = step[k][d];
 }
 
+static void cut(cpu_loops *l, int row, int64_t longest)
+{
+    l->row = row;
+    l->n_per_item = cpu_min(l->dim[l->rank - 1], longest);
+    l->n_items = cpu_ceil_div(l->dim[l->rank - 1], l->n_per_item);
+    l->rows_per_item = cpu_units_per_item(l->dim[row], l->n_per_item, ITEM_ELEMENTS);
+    if (l->rows_per_item > LINE_ELEMENTS && l->rows_per_item < l->dim[row])
+        l->rows_per_item -= l->rows_per_item % LINE_ELEMENTS; /* of a transposed plane whole lines of the source */
+    l->row_items = cpu_ceil_div(l->dim[row], l->rows_per_item);
+    l->items = l->row_items * l->n_items;
+    for (int i = 0; i < l->rank - 1; i++)
+        if (i != row)
+            l->items *= l->dim[i];
+}
+
 void cpu_loops_init(cpu_loops *l, int rank, const int64_t *dim, int operands,
                     const int64_t (*step)[STRATA_MAX_RANK])
 {
@@ -71,20 +91,7 @@ void cpu_loops_init(cpu_loops *l, int rank, const int64_t *dim, int operands,
         for (int k = 0; k < operands; k++)
             l->step[k][0] = 1;
     }
-    cpu_loops_cut(l, l->rank - 2);
-}
-
-void cpu_loops_cut(cpu_loops *l, int row)
-{
-    l->row = row;
-    l->n_per_item = cpu_min(l->dim[l->rank - 1], ITEM_ELEMENTS);
-    l->n_items = cpu_ceil_div(l->dim[l->rank - 1], l->n_per_item);
-    l->rows_per_item = cpu_units_per_item(l->dim[row], l->n_per_item, ITEM_ELEMENTS);
-    l->row_items = cpu_ceil_div(l->dim[row], l->rows_per_item);
-    l->items = l->row_items * l->n_items;
-    for (int i = 0; i < l->rank - 1; i++)
-        if (i != row)
-            l->items *= l->dim[i];
+    cut(l, l->rank - 2, ITEM_ELEMENTS);
 }
 
 cpu_piece cpu_loops_piece(const cpu_loops *l, int64_t item)
@@ -113,6 +120,7 @@ typedef struct copy_job {
     const cpu_simd *simd;
     float          *dst;
     const float    *src;
+    bool            past_caches;
 } copy_job;
 
 static void copy_piece(void *arg, int item, int slot)
@@ -130,7 +138,7 @@ static void copy_piece(void *arg, int item, int slot)
         for (int64_t r = 0; r < p.rows; r++)
             memcpy(dst + r * dst_row, src + r * src_row, (size_t)p.n * sizeof *dst);
     } else if (dst_step == 1 && src_row == 1) {
-        job->simd->transpose(dst, dst_row, src, src_step, p.n, p.rows);
+        job->simd->transpose(dst, dst_row, src, src_step, p.n, p.rows, job->past_caches);
     } else {
         for (int64_t r = 0; r < p.rows; r++)
             for (int64_t i = 0; i < p.n; i++)
@@ -145,11 +153,14 @@ void cpu_copy_nest(const strata_step *s, int rank, const int64_t *dim, float *ds
     int64_t step[2][STRATA_MAX_RANK] = { { 0 } };
     memcpy(step[0], dst_step, (size_t)rank * sizeof *dst_step);
     memcpy(step[1], src_step, (size_t)rank * sizeof *src_step);
-    copy_job job = { .simd = s->device->simd, .dst = dst, .src = src };
+    int64_t elements = 1;
+    for (int i = 0; i < rank; i++)
+        elements *= dim[i];
+    copy_job job = { .simd = s->device->simd, .dst = dst, .src = src, .past_caches = elements >= PAST_CACHES };
     cpu_loops_init(&job.loops, rank, dim, 2, (const int64_t(*)[STRATA_MAX_RANK])step);
     int last = job.loops.rank - 1;
     for (int i = 0; i < last; i++) /* a plane that the source holds the other way round is transposed whole */
         if (job.loops.step[1][i] == 1 && job.loops.step[1][last] != 1)
-            cpu_loops_cut(&job.loops, i);
+            cut(&job.loops, i, PLANE_ROW);
     cpu_parallel(s, job.loops.items, copy_piece, &job);
 }

@@ -35,8 +35,6 @@ void cpu_broadcast_steps(const strata_tensor_desc *d, const strata_tensor_desc *
  * thousand elements. Empty values are not allowed. */
 void cpu_loops_init(cpu_loops *l, int rank, const int64_t *dim, int operands,
                     const int64_t (*step)[STRATA_MAX_RANK]);
-/* Makes `row` the dimension that items take ranges of: rank - 2 unless told otherwise. */
-void cpu_loops_cut(cpu_loops *l, int row);
 cpu_piece cpu_loops_piece(const cpu_loops *l, int64_t item);
 
 /* Copies a nest of two operands on the device's pool: runs are copied, transposed planes in small blocks. */

@@ -131,9 +131,10 @@ typedef struct cpu_simd {
     void (*softmax_row)(float *dst, const float *x, int64_t n);
     /* dst[i] = sum over r < 4 of weight[r] * rows[r][i]. */
     void (*blend4)(float *dst, const float *const rows[4], const float weight[4], int64_t n);
-    /* dst[c * dst_step + r] = x[r * x_step + c] */
+    /* dst[c * dst_step + r] = x[r * x_step + c]. `past_caches`: what is stored in whole cache lines may go past them, to
+     * memory; for results that they would not hold anyway. */
     void (*transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows,
-                      int64_t columns);
+                      int64_t columns, bool past_caches);
 } cpu_simd;
 
 /* The best table for this processor. */

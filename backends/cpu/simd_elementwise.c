@@ -229,37 +229,100 @@ INLINE void interleave3(float *dst, const float *x, ptrdiff_t x_step, int64_t co
             dst[k] = x[k * x_step];
 }
 
+/* A square of BLOCK rows and columns, turned in registers: column c of x is to[c]. */
+#if defined(__AVX2__)
+enum { BLOCK = 8 };
+typedef __m256 side;
+
+/* Rows k and k + 4 share a register, four columns of each: a step then never crosses its middle. */
+INLINE void turn_block(side to[BLOCK], const float *x, ptrdiff_t x_step)
+{
+    for (int c = 0; c < BLOCK; c += 4, x += 4, to += 4) {
+        side row[4];
+        for (int k = 0; k < 4; k++)
+            row[k] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x + k * x_step)),
+                                          _mm_loadu_ps(x + (k + 4) * x_step), 1);
+        side low = _mm256_unpacklo_ps(row[0], row[1]), low1 = _mm256_unpacklo_ps(row[2], row[3]);
+        side high = _mm256_unpackhi_ps(row[0], row[1]), high1 = _mm256_unpackhi_ps(row[2], row[3]);
+        to[0] = _mm256_shuffle_ps(low, low1, 0x44);
+        to[1] = _mm256_shuffle_ps(low, low1, 0xee);
+        to[2] = _mm256_shuffle_ps(high, high1, 0x44);
+        to[3] = _mm256_shuffle_ps(high, high1, 0xee);
+    }
+}
+
+INLINE void store_side(float *p, side v, bool past)
+{
+    if (past)
+        _mm256_stream_ps(p, v);
+    else
+        _mm256_storeu_ps(p, v);
+}
+
+INLINE void end_of_stores_past(void)
+{
+    _mm_sfence();
+}
+#else
+enum { BLOCK = 4 };
+typedef four side;
+
+INLINE void turn_block(side to[BLOCK], const float *x, ptrdiff_t x_step)
+{
+    four a = load_four(x), b = load_four(x + x_step), d = load_four(x + 2 * x_step), e = load_four(x + 3 * x_step);
+    four ad_lo = __builtin_shufflevector(a, d, 0, 4, 1, 5), ad_hi = __builtin_shufflevector(a, d, 2, 6, 3, 7);
+    four be_lo = __builtin_shufflevector(b, e, 0, 4, 1, 5), be_hi = __builtin_shufflevector(b, e, 2, 6, 3, 7);
+    to[0] = __builtin_shufflevector(ad_lo, be_lo, 0, 4, 1, 5);
+    to[1] = __builtin_shufflevector(ad_lo, be_lo, 2, 6, 3, 7);
+    to[2] = __builtin_shufflevector(ad_hi, be_hi, 0, 4, 1, 5);
+    to[3] = __builtin_shufflevector(ad_hi, be_hi, 2, 6, 3, 7);
+}
+
+INLINE void store_side(float *p, side v, bool past)
+{
+    (void)past;
+    memcpy(p, &v, sizeof v);
+}
+
+INLINE void end_of_stores_past(void)
+{
+}
+#endif
+
+enum { LINE = 16 }; /* of a cache, in floats */
+
+/* `rows` of x, LINE or BLOCK, `columns` being whole blocks. What goes to a cache line is stored at once: before the lines
+ * of other columns, which may have the same place in the cache, push it out, and as a whole when it goes past. */
+INLINE void turn_rows(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int rows, int64_t columns, bool past)
+{
+    for (int64_t c = 0; c < columns; c += BLOCK) {
+        side to[LINE / BLOCK][BLOCK];
+        for (int r = 0; r < rows; r += BLOCK)
+            turn_block(to[r / BLOCK], x + r * x_step + c, x_step);
+        for (int k = 0; k < BLOCK; k++)
+            for (int r = 0; r < rows; r += BLOCK)
+                store_side(dst + (c + k) * dst_step + r, to[r / BLOCK][k], past);
+    }
+}
+
 void SIMD(transpose)(float *dst, ptrdiff_t dst_step, const float *x, ptrdiff_t x_step, int64_t rows,
-                     int64_t columns)
+                     int64_t columns, bool past_caches)
 {
     if (rows == 3 && dst_step == 3) {
         interleave3(dst, x, x_step, columns);
         return;
     }
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) {
-        const float *p = x + r * x_step;
-        float *q = dst + r;
-        int64_t c = 0;
-        for (; c + 4 <= columns; c += 4, p += 4, q += 4 * dst_step) {
-            four a = load_four(p), b = load_four(p + x_step), d = load_four(p + 2 * x_step),
-                 e = load_four(p + 3 * x_step);
-            four ad_lo = __builtin_shufflevector(a, d, 0, 4, 1, 5),
-                 ad_hi = __builtin_shufflevector(a, d, 2, 6, 3, 7);
-            four be_lo = __builtin_shufflevector(b, e, 0, 4, 1, 5),
-                 be_hi = __builtin_shufflevector(b, e, 2, 6, 3, 7);
-            four out[4] = { __builtin_shufflevector(ad_lo, be_lo, 0, 4, 1, 5),
-                            __builtin_shufflevector(ad_lo, be_lo, 2, 6, 3, 7),
-                            __builtin_shufflevector(ad_hi, be_hi, 0, 4, 1, 5),
-                            __builtin_shufflevector(ad_hi, be_hi, 2, 6, 3, 7) };
-            for (int k = 0; k < 4; k++)
-                memcpy(q + k * dst_step, &out[k], sizeof out[k]);
-        }
-        for (; c < columns; c++, p++, q += dst_step)
-            for (int k = 0; k < 4; k++)
-                q[k] = p[k * x_step];
-    }
-    for (; r < rows; r++)
-        for (int64_t c = 0; c < columns; c++)
-            dst[c * dst_step + r] = x[r * x_step + c];
+    int64_t whole = columns / BLOCK * BLOCK, r = 0;
+    bool past = past_caches && (uintptr_t)dst % (LINE * sizeof *dst) == 0 && dst_step % LINE == 0;
+    for (; past && r + LINE <= rows; r += LINE)
+        turn_rows(dst + r, dst_step, x + r * x_step, x_step, LINE, whole, true);
+    if (past)
+        end_of_stores_past();
+    for (; r + LINE <= rows; r += LINE)
+        turn_rows(dst + r, dst_step, x + r * x_step, x_step, LINE, whole, false);
+    for (; r + BLOCK <= rows; r += BLOCK)
+        turn_rows(dst + r, dst_step, x + r * x_step, x_step, BLOCK, whole, false);
+    for (int64_t c = 0; c < columns; c++)
+        for (int64_t i = c < whole ? r : 0; i < rows; i++)
+            dst[c * dst_step + i] = x[i * x_step + c];
 }

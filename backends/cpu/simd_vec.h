@@ -281,6 +281,6 @@ void SIMD(normalize)(float *, const float *, int64_t, float, const float *, cons
 void SIMD(softmax_columns)(float *, const float *, int64_t, ptrdiff_t, int64_t);
 void SIMD(softmax_row)(float *, const float *, int64_t);
 void SIMD(blend4)(float *, const float *const[4], const float[4], int64_t);
-void SIMD(transpose)(float *, ptrdiff_t, const float *, ptrdiff_t, int64_t, int64_t);
+void SIMD(transpose)(float *, ptrdiff_t, const float *, ptrdiff_t, int64_t, int64_t, bool);
 
 #endif

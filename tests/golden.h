@@ -245,4 +245,21 @@ static bool check_golden(const char *file, golden_run *run)
     return approximate;
 }
 
+/* For main: runs `test` on each of the files that the arguments name, or else on `files`, its state being the name. */
+static int golden_group(const char *group, CMUnitTestFunction test, int argc, char **argv, const char *const *files,
+                        int count)
+{
+    const int          n = argc > 1 ? argc - 1 : count;
+    struct CMUnitTest *tests = calloc((size_t)n, sizeof *tests);
+    if (!tests)
+        return 1;
+    for (int i = 0; i < n; i++) {
+        const char *name = argc > 1 ? argv[i + 1] : files[i];
+        tests[i] = (struct CMUnitTest){ name, test, NULL, NULL, (void *)(uintptr_t)name };
+    }
+    int failed = _cmocka_run_group_tests(group, tests, (size_t)n, NULL, NULL);
+    free(tests);
+    return failed;
+}
+
 #endif

@@ -61,20 +61,18 @@ static int is_golden(const struct dirent *e)
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[MAX_FILES];
-    struct dirent   **entry = NULL;
-    int               count = argc > 1 ? argc - 1 : scandir(GOLDEN_FOLDER, &entry, is_golden, alphasort);
+    const char     *names[MAX_FILES];
+    struct dirent **entry = NULL;
+    int             count = argc > 1 ? 0 : scandir(GOLDEN_FOLDER, &entry, is_golden, alphasort);
 
-    if (count < 1 || count > MAX_FILES) {
+    if (argc <= 1 && (count < 1 || count > MAX_FILES)) {
         fprintf(stderr, "%s: %d files\n", GOLDEN_FOLDER, count);
         return 1;
     }
-    for (int i = 0; i < count; i++) {
-        char *name = argc > 1 ? argv[i + 1] : entry[i]->d_name;
-        tests[i] = (struct CMUnitTest){ name, matches_mindcv, NULL, NULL, name };
-    }
-    int failed = _cmocka_run_group_tests("golden", tests, (size_t)count, NULL, NULL);
-    for (int i = 0; entry && i < count; i++)
+    for (int i = 0; i < count; i++)
+        names[i] = entry[i]->d_name;
+    int failed = golden_group("golden", matches_mindcv, argc, argv, names, count);
+    for (int i = 0; i < count; i++)
         free(entry[i]);
     free(entry);
     return failed;

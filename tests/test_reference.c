@@ -51,22 +51,12 @@ static bool run(strata_context *ctx, const golden *g, strata_tensor **out)
 
 static void matches_mindcv(void **state) { check_golden(*state, run); }
 
-static char *const files[] = {
-    (char[]){ "convnextv2_atto__2x96x128.golden" }, (char[]){ "mobilenet_v3_small_100__2x96x128.golden" },
-    (char[]){ "repvgg_a0__1x97x131.golden" },       (char[]){ "resnest14__2x96x128.golden" },
-    (char[]){ "rexnet_10__1x97x131.golden" },
+static const char *const files[] = {
+    "convnextv2_atto__2x96x128.golden", "mobilenet_v3_small_100__2x96x128.golden", "repvgg_a0__1x97x131.golden",
+    "resnest14__2x96x128.golden",       "rexnet_10__1x97x131.golden",
 };
-
-enum { FILES = sizeof files / sizeof *files };
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[FILES];
-    int               count = argc > 1 ? argc - 1 : FILES;
-
-    for (int i = 0; i < count && i < FILES; i++) {
-        char *name = argc > 1 ? argv[i + 1] : files[i];
-        tests[i] = (struct CMUnitTest){ name, matches_mindcv, NULL, NULL, name };
-    }
-    return _cmocka_run_group_tests("reference", tests, (size_t)(count < FILES ? count : FILES), NULL, NULL);
+    return golden_group("reference", matches_mindcv, argc, argv, files, sizeof files / sizeof *files);
 }

@@ -36,26 +36,17 @@ static void matches_mindcv(void **state)
     assert_int_equal(vulkan_messages, 0);
 }
 
-static char *const files[] = {
-    (char[]){ "convnext_tiny__1x97x131.golden" },    (char[]){ "convnextv2_atto__2x96x128.golden" },
-    (char[]){ "efficientnet_b0__1x97x131.golden" },  (char[]){ "hrnet_w32__1x97x131.golden" },
-    (char[]){ "mobilenet_v2_100__1x97x131.golden" }, (char[]){ "mobilenet_v3_small_100__2x96x128.golden" },
-    (char[]){ "repvgg_a0__1x97x131.golden" },        (char[]){ "resnest14__2x96x128.golden" },
-    (char[]){ "resnet18__2x96x128.golden" },         (char[]){ "resnet50__1x97x131.golden" },
-    (char[]){ "rexnet_10__1x97x131.golden" },        (char[]){ "vgg11__2x96x128.golden" },
+static const char *const files[] = {
+    "convnext_tiny__1x97x131.golden",    "convnextv2_atto__2x96x128.golden",
+    "efficientnet_b0__1x97x131.golden",  "hrnet_w32__1x97x131.golden",
+    "mobilenet_v2_100__1x97x131.golden", "mobilenet_v3_small_100__2x96x128.golden",
+    "repvgg_a0__1x97x131.golden",        "resnest14__2x96x128.golden",
+    "resnet18__2x96x128.golden",         "resnet50__1x97x131.golden",
+    "rexnet_10__1x97x131.golden",        "vgg11__2x96x128.golden",
 };
-
-enum { FILES = sizeof files / sizeof *files };
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[64];
-    int               count = argc > 1 ? argc - 1 : FILES;
-
     vulkan_need_device();
-    for (int i = 0; i < count && i < 64; i++) {
-        char *name = argc > 1 ? argv[i + 1] : files[i];
-        tests[i] = (struct CMUnitTest){ name, matches_mindcv, NULL, NULL, name };
-    }
-    return _cmocka_run_group_tests("vulkan golden", tests, (size_t)count, NULL, NULL);
+    return golden_group("vulkan golden", matches_mindcv, argc, argv, files, sizeof files / sizeof *files);
 }

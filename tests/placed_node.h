@@ -14,14 +14,13 @@ static inline void turn_layout(const strata_tensor_desc *d, bool back, const flo
         return;
     }
     const int64_t C = d->dim[1], H = d->dim[2], W = d->dim[3];
-    for (int64_t i = 0; i < count; i++) {
-        int64_t w = i % W, h = i / W % H, c = i / W / H % C, n = i / W / H / C;
-        int64_t at = ((n * H + h) * W + w) * C + c;
-        if (back)
-            dst[i] = src[at];
-        else
-            dst[at] = src[i];
-    }
+    for (int64_t n = 0; n < d->dim[0]; n++, src += C * H * W, dst += C * H * W)
+        for (int64_t c = 0; c < C; c++)
+            for (int64_t i = 0; i < H * W; i++)
+                if (back)
+                    dst[c * H * W + i] = src[i * C + c];
+                else
+                    dst[i * C + c] = src[c * H * W + i];
 }
 
 /* A copy of r's node whose values lie in `layout`; constants stay as they are. */

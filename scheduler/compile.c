@@ -4,9 +4,13 @@
  * device make a part. Every edge then leads within a part or to a higher level, so parts in order of levels are an
  * order of execution, and parts of one level run side by side.
  *
+ * Order. Steps run in the order of nodes. A device that runs steps side by side gets them by waves: the wave of a step is
+ * the length of the longest chain of steps before it, so those of one wave do not depend on each other.
+ *
  * Memory. On each device, values live from the step that writes them to the last step that reads them, in the order of
- * the device's steps; those that another device reads or writes live through the whole part. An element-wise step may
- * write over its first operand when that dies there.
+ * the device's steps; those that another device reads or writes live through the whole part. What lives in a wave has bytes
+ * of its own there, or steps would wait for each other after all. An element-wise step may write over its first operand
+ * when that dies there.
  */
 #include "../graph/tensor.h"
 #include "plan_memory.h"
@@ -24,9 +28,10 @@ typedef struct compiler {
     strata_program *p;
     int             nodes;
     int            *level;  /* by node */
-    int            *step;   /* by node: its step; -1 when it has none */
+    int            *wave;   /* by node: steps on the longest chain that ends in it */
     int            *part;   /* by node */
-    int            *first, *last; /* by node that owns bytes: steps between which they are needed */
+    int            *time;   /* by step: of one wave where steps run side by side, else its own */
+    int            *first, *last; /* by node that owns bytes: times between which they are needed */
     bool           *live;
 } compiler;
 
@@ -58,6 +63,37 @@ static int find_levels(compiler *c)
     return highest;
 }
 
+static void find_waves(compiler *c)
+{
+    for (int i = 0; i < c->nodes; i++) {
+        const strata_node *n = node_at(c, i);
+        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+            if (n->in[k] && c->wave[n->in[k]->id] > c->wave[i])
+                c->wave[i] = c->wave[n->in[k]->id];
+        c->wave[i] += is_step(c, n);
+    }
+}
+
+/* Puts the steps of a part in order and tells the time of each, the first of which is one more than the last so far. */
+static void order_steps(compiler *c, const program_part *part)
+{
+    const bool   waves = c->p->device[part->device].backend->side_by_side;
+    strata_step *steps = c->p->steps + part->first_step;
+    int         *time  = c->time + part->first_step;
+    for (int i = 1; waves && i < part->step_count; i++) { /* they are in order for the most part */
+        const strata_step s = steps[i];
+        int               at = i;
+        for (; at > 0 && c->wave[steps[at - 1].node->id] > c->wave[s.node->id]; at--)
+            steps[at] = steps[at - 1];
+        steps[at] = s;
+    }
+    int now = part->first_step > 0 ? time[-1] + 1 : 0;
+    for (int i = 0; i < part->step_count; i++) {
+        now += i > 0 && !(waves && c->wave[steps[i].node->id] == c->wave[steps[i - 1].node->id]);
+        time[i] = now;
+    }
+}
+
 /* Part `after` cannot begin before part `before` has ended. */
 static strata_status add_edge(strata_program *p, int before, int after, strata_error *err)
 {
@@ -76,6 +112,7 @@ static strata_status cut_parts(compiler *c, strata_error *err)
 {
     strata_program *p      = c->p;
     const int       levels = find_levels(c) + 1;
+    find_waves(c);
     p->parts     = calloc((size_t)levels * (size_t)p->device_count, sizeof *p->parts);
     p->steps     = calloc((size_t)c->nodes + 1, sizeof *p->steps);
     p->transfers = calloc((size_t)c->nodes + 1, sizeof *p->transfers);
@@ -94,14 +131,13 @@ static strata_status cut_parts(compiler *c, strata_error *err)
                 c->part[i] = p->part_count;
                 if (strata_is_transfer(n))
                     p->transfers[p->transfer_count++] = (program_transfer){ n->in[0], n };
-                if (!is_step(c, n))
-                    continue;
-                c->step[i] = p->step_count;
-                p->steps[p->step_count++] =
-                    (strata_step){ .node = n, .kernel = n->kernel, .device = p->device[device].device };
+                if (is_step(c, n))
+                    p->steps[p->step_count++] =
+                        (strata_step){ .node = n, .kernel = n->kernel, .device = p->device[device].device };
             }
             part->step_count     = p->step_count - part->first_step;
             part->transfer_count = p->transfer_count - part->first_transfer;
+            order_steps(c, part);
             p->part_count += part->step_count + part->transfer_count > 0;
         }
 
@@ -258,15 +294,29 @@ static void find_lifetimes(compiler *c)
     for (int i = 0; i < c->nodes; i++)
         c->first[i] = INT32_MAX, c->last[i] = -1;
     for (int s = 0; s < p->step_count; s++) {
-        widen(c, (int)p->steps[s].node->id, s, s);
+        widen(c, (int)p->steps[s].node->id, c->time[s], c->time[s]);
         for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
             if (strata_step_operand(&p->steps[s], k))
-                widen(c, (int)strata_step_operand(&p->steps[s], k)->id, s, s);
+                widen(c, (int)strata_step_operand(&p->steps[s], k)->id, c->time[s], c->time[s]);
     }
     for (int t = 0; t < p->transfer_count; t++) { /* alive from or to the ends of the run: parts overlap */
         widen(c, (int)p->transfers[t].from->id, INT32_MAX, p->step_count);
         widen(c, (int)p->transfers[t].to->id, -1, -1);
     }
+}
+
+/* Whether another step reads the bytes of `root` at the time of step s. */
+static bool is_read_beside(const compiler *c, int s, int root)
+{
+    const strata_program *p = c->p;
+    int                   at = s;
+    while (at > 0 && c->time[at - 1] == c->time[s])
+        at--;
+    for (; at < p->step_count && c->time[at] == c->time[s]; at++)
+        for (int k = 0; k < STRATA_MAX_OPERANDS && at != s; k++)
+            if (strata_step_operand(&p->steps[at], k) && p->place[strata_step_operand(&p->steps[at], k)->id].root == root)
+                return true;
+    return false;
 }
 
 /* Lets results overwrite operands that die: in order of steps, so that chains share one place. */
@@ -278,10 +328,10 @@ static void share_in_place(compiler *c)
         if (!p->steps[s].kernel->in_place || !x || strata_bytes(&x->desc) != strata_bytes(&n->desc))
             continue;
         int root = p->place[x->id].root;
-        if (p->place[root].kind != PLACE_NONE || p->place[n->id].kind != PLACE_NONE || c->last[root] != s ||
+        if (p->place[root].kind != PLACE_NONE || p->place[n->id].kind != PLACE_NONE || c->last[root] != c->time[s] ||
             c->first[root] < 0 || node_at(c, root)->device != n->device)
             continue;
-        bool read_twice = false;
+        bool read_twice = is_read_beside(c, s, root);
         for (int k = 1; k < STRATA_MAX_OPERANDS; k++)
             read_twice |= n->in[k] && p->place[n->in[k]->id].root == root;
         if (read_twice)
@@ -310,7 +360,7 @@ static strata_status plan_arena(compiler *c, int device, memory_item *items, int
     const int values = count;
     for (int s = 0; s < p->step_count; s++)
         if (p->steps[s].device == p->device[device].device && p->steps[s].workspace > 0) {
-            items[count]   = (memory_item){ p->steps[s].workspace, s, s, 0 };
+            items[count]   = (memory_item){ p->steps[s].workspace, c->time[s], c->time[s], 0 };
             owner[count++] = s;
         }
     if (!strata_plan_memory(items, count, &p->device[device].arena))
@@ -347,16 +397,17 @@ strata_status strata_compile_parts(strata_program *p, strata_error *err)
     const int n = p->graph->nodes.count;
     compiler  c = { .p = p, .nodes = n };
     size_t    room = (size_t)n + 1;
-    int      *ints = calloc(5 * room, sizeof *ints);
+    int      *ints = calloc(6 * room, sizeof *ints);
     c.live         = calloc(room, sizeof *c.live);
     p->place       = calloc(room, sizeof *p->place);
     strata_status status = ints && c.live && p->place ? STRATA_OK
                                                       : strata_fail(err, STRATA_NOMEM, "no memory to compile graph '%s'",
                                                                     p->graph->name);
     if (status == STRATA_OK) {
-        c.level = ints, c.step = ints + room, c.part = ints + 2 * room, c.first = ints + 3 * room, c.last = ints + 4 * room;
+        c.level = ints, c.wave = ints + room, c.part = ints + 2 * room, c.time = ints + 3 * room;
+        c.first = ints + 4 * room, c.last = ints + 5 * room;
         for (int i = 0; i < n; i++)
-            c.step[i] = c.part[i] = -1;
+            c.part[i] = -1;
         strata_graph_mark_live(p->graph, c.live);
         find_roots(&c);
         status = cut_parts(&c, err);

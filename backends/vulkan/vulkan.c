@@ -139,6 +139,7 @@ const strata_backend_def strata_backend_vulkan = {
     .name = "vulkan",
     .layout = STRATA_NHWC,
     .host_memory = false,
+    .side_by_side = true,
     .kernels = kernels,
     .may_have_gpu = may_have_gpu,
     .count = count_devices,

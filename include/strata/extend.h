@@ -309,6 +309,8 @@ struct strata_backend_def {
     const char *name;
     strata_layout layout;                    /* of rank-4 values, where kernels have it */
     bool          host_memory;               /* buffers are plain memory: views carry data */
+    bool          side_by_side;              /* `run` may run steps at the same time that touch other bytes: they are ordered,
+                                                and memory is planned, so that those without dependences can */
     const strata_kernel_def *const *kernels; /* NULL-terminated; for one op, best first */
     /* Whether it is worth asking for a real GPU: false spares --device auto from starting drivers. NULL: always. */
     bool          (*may_have_gpu)(strata_context *ctx);

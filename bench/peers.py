@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Times strata and ONNX Runtime on the same models, weights, input and number of threads; run by bench/peers.sh.
+"""Times strata and its peers on the same models, weights, input and number of threads; run by bench/peers.sh.
 
-The two take turns on an otherwise idle machine: a few runs of one, a few of the other, and again, so that both meet the
-same weather. What counts is the least time; the median says how much to trust it. ONNX Runtime gets our exported graph
-in the form it runs faster: as built, which its own optimiser folds and fuses, or after our passes. Before anything is
-timed, the outputs of both have to agree within 1e-4 of their largest magnitude.
+All take turns on an otherwise idle machine: a few runs of one, a few of the next, and again, so that they meet the same
+weather. What counts is the least time; the median says how much to trust it. A peer gets our exported graph in the form it
+runs faster: as built, which its own optimiser folds and fuses, or after our passes. Before anything is timed, its outputs
+have to agree with ours within 1e-4 of their largest magnitude.
+
+ORT is ONNX Runtime, from npm. torch is PyTorch, where python3-torch and python3-onnx are installed.
 """
 import argparse
 import csv
+import importlib.util
 import json
 import math
 import os
@@ -27,6 +30,9 @@ import make_weights  # noqa: E402  the rule of docs/random-weights.md
 MODELS = ["resnet50", "mobilenet_v3_large_100", "convnext_tiny", "resnest50", "efficientnet_b0", "repvgg_a0", "hrnet_w32",
           "rexnet_10"]
 FORMS = {"built": [], "passes": ["--after", "all"]}
+# Programs of one protocol, which peers_worker.js describes.
+PEERS = {"ORT": ["node", os.path.join(HERE, "peers_worker.js")],
+         "torch": [sys.executable, os.path.join(HERE, "peers_torch.py")]}
 TOLERANCE = 1e-4
 SEED = 1
 
@@ -62,18 +68,18 @@ def outputs_of(exe, model, outputs):
 
 
 class Worker:
-    """ONNX Runtime with one model, in a process of its own."""
+    """A peer with one model, in a process of its own."""
 
-    def __init__(self, file, data, shape, threads):
-        self.process = subprocess.Popen(
-            ["node", os.path.join(HERE, "peers_worker.js"), file, data, ",".join(map(str, shape)), str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, peer, file, data, shape, threads):
+        self.peer = peer
+        self.process = subprocess.Popen([*PEERS[peer], file, data, ",".join(map(str, shape)), str(threads)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self.read()
 
     def read(self):
         line = self.process.stdout.readline()
         if not line:
-            raise Failure(f"ONNX Runtime ended with {self.process.wait()}")
+            raise Failure(f"{self.peer} ended with {self.process.wait()}")
         return json.loads(line)
 
     def ask(self, line):
@@ -94,7 +100,7 @@ class Worker:
 
 
 class Case:
-    """A model with chosen outputs and batch: its files, and the form that ONNX Runtime likes."""
+    """A model with chosen outputs and batch: its files, and the form that each peer likes."""
 
     def __init__(self, exe, folder, model, outputs, batch):
         self.exe, self.folder, self.batch = exe, folder, batch
@@ -108,23 +114,25 @@ class Case:
         self.data, self.array = (os.path.join(folder, f"input.{end}") for end in ("f32", "npy"))
         values.tofile(self.data)
         numpy.save(self.array, values)
-        self.form = None
+        self.form = {}
 
     def file(self, form):
         return os.path.join(self.folder, f"{form}.onnx")
 
-    def worker(self, threads, form=None):
-        return Worker(self.file(form or self.form), self.data, self.shape, threads)
+    def worker(self, peer, threads, form=None):
+        return Worker(peer, self.file(form or self.form[peer]), self.data, self.shape, threads)
 
-    def choose_form(self, threads):
-        best = {}
+    def choose_forms(self, peers, threads):
         for form, options in FORMS.items():
             strata(self.exe, "export", *self.options, "--batch", str(self.batch), "-o", self.file(form), *options)
-            worker = self.worker(threads, form)
-            worker.ask(2)
-            best[form] = min(worker.ask(3)["ms"])
-            worker.close()
-        self.form = min(best, key=best.get)
+        for peer in peers:
+            best = {}
+            for form in FORMS:
+                worker = self.worker(peer, threads, form)
+                worker.ask(2)
+                best[form] = min(worker.ask(3)["ms"])
+                worker.close()
+            self.form[peer] = min(best, key=best.get)
 
     def check(self, worker):
         """The largest difference of any output, relative to its largest magnitude."""
@@ -144,36 +152,41 @@ class Case:
                                  str(threads), "--runs", str(runs), "--json"))
 
 
-def measure(case, threads, rounds, seconds):
-    """Minima, medians of the rounds' medians, and the rest, of both sides."""
-    worker = case.worker(threads)
-    worst = case.check(worker)
-    once = min(worker.ask(3)["ms"])
+def measure(case, peers, threads, rounds, seconds):
+    """For each peer minima, medians of the rounds' medians, and the rest, of both sides."""
+    workers = [case.worker(peer, threads) for peer in peers]
+    worst = [case.check(worker) for worker in workers]
+    once = min(workers[0].ask(3)["ms"])
     runs = max(3, min(200, int(seconds * 1e3 / rounds / once)))
-    ours, theirs = [], []
+    ours, theirs = [], [[] for _ in workers]
     for _ in range(rounds):
         ours.append(case.bench(threads, runs))
-        theirs.append(worker.ask(runs))
-    worker.close()
-    return {
-        "ours_min": min(r["ms_min"] for r in ours), "ours_median": statistics.median(r["ms_median"] for r in ours),
-        "ort_min": min(min(r["ms"]) for r in theirs),
-        "ort_median": statistics.median(t for r in theirs for t in r["ms"]),
-        "ours_load": min(r["load_ms"] + r["compile_ms"] for r in ours), "ort_load": worker.about["load_ms"],
-        "ours_rss": max(r["peak_rss_mb"] for r in ours), "ort_rss": theirs[-1]["peak_rss_mb"],
-        "difference": worst, "form": case.form, "runs": rounds * runs,
-    }
+        for worker, answers in zip(workers, theirs):
+            answers.append(worker.ask(runs))
+    for i, worker in enumerate(workers):
+        row = {
+            "peer": worker.peer, "threads": threads, "batch": case.batch,
+            "ours_min": min(r["ms_min"] for r in ours), "ours_median": statistics.median(r["ms_median"] for r in ours),
+            "peer_min": min(min(r["ms"]) for r in theirs[i]),
+            "peer_median": statistics.median(t for r in theirs[i] for t in r["ms"]),
+            "ours_load": min(r["load_ms"] + r["compile_ms"] for r in ours), "peer_load": worker.about["load_ms"],
+            "ours_rss": max(r["peak_rss_mb"] for r in ours), "peer_rss": theirs[i][-1]["peak_rss_mb"],
+            "difference": worst[i], "form": case.form[worker.peer], "runs": rounds * runs,
+        }
+        worker.close()
+        yield {**row, "ratio": row["peer_min"] / row["ours_min"], "ratio_median": row["peer_median"] / row["ours_median"]}
 
 
 HEADS = [("model", "{:24}", "{:24}"), ("outputs", "{:9}", "{:9}"), ("threads", "{:>3}", "{:>3}"),
-         ("batch", "{:>3}", "{:>3}"), ("ours_min", "{:>9}", "{:9.2f}"), ("ort_min", "{:>9}", "{:9.2f}"),
-         ("ratio", "{:>6}", "{:6.2f}"), ("ours_median", "{:>9}", "{:9.2f}"), ("ort_median", "{:>9}", "{:9.2f}"),
-         ("ratio_median", "{:>6}", "{:6.2f}"), ("ours_load", "{:>7}", "{:7.0f}"), ("ort_load", "{:>7}", "{:7.0f}"),
-         ("ours_rss", "{:>7}", "{:7.0f}"), ("ort_rss", "{:>7}", "{:7.0f}"), ("difference", "{:>8}", "{:8.0e}"),
+         ("batch", "{:>3}", "{:>3}"), ("peer", "{:5}", "{:5}"), ("ours_min", "{:>9}", "{:9.2f}"),
+         ("peer_min", "{:>9}", "{:9.2f}"),
+         ("ratio", "{:>6}", "{:6.2f}"), ("ours_median", "{:>9}", "{:9.2f}"), ("peer_median", "{:>9}", "{:9.2f}"),
+         ("ratio_median", "{:>6}", "{:6.2f}"), ("ours_load", "{:>7}", "{:7.0f}"), ("peer_load", "{:>7}", "{:7.0f}"),
+         ("ours_rss", "{:>7}", "{:7.0f}"), ("peer_rss", "{:>7}", "{:7.0f}"), ("difference", "{:>8}", "{:8.0e}"),
          ("form", "{:7}", "{:7}"), ("runs", "{:>5}", "{:5}")]
-TITLES = {"threads": "thr", "batch": "bat", "ours_min": "min ms", "ort_min": "ORT min", "ours_median": "median",
-          "ort_median": "ORT med", "ratio_median": "ratio", "ours_load": "load ms", "ort_load": "ORT", "ours_rss": "RSS MB",
-          "ort_rss": "ORT", "difference": "differ"}
+TITLES = {"threads": "thr", "batch": "bat", "ours_min": "min ms", "peer_min": "its min", "ours_median": "median",
+          "peer_median": "its med", "ratio_median": "ratio", "ours_load": "load ms", "peer_load": "its", "ours_rss": "RSS MB",
+          "peer_rss": "its", "difference": "differ"}
 
 
 def geometric_mean(values):
@@ -183,10 +196,10 @@ def geometric_mean(values):
 def summary(rows):
     groups = {}
     for row in rows:
-        groups.setdefault((row["outputs"], row["threads"], row["batch"]), []).append(row)
-    for (outputs, threads, batch), group in groups.items():
+        groups.setdefault((row["peer"], row["outputs"], row["threads"], row["batch"]), []).append(row)
+    for (peer, outputs, threads, batch), group in groups.items():
         least = min(group, key=lambda row: row["ratio"])
-        print(f"{outputs}, {threads} threads, batch {batch}: geometric mean {geometric_mean([r['ratio'] for r in group]):.2f}"
+        print(f"{peer}, {outputs}, {threads} threads, batch {batch}: geometric mean {geometric_mean([r['ratio'] for r in group]):.2f}"
               f" (medians {geometric_mean([r['ratio_median'] for r in group]):.2f}) of {len(group)} models,"
               f" least {least['ratio']:.2f} ({least['model']})")
 
@@ -198,6 +211,7 @@ def parse(arguments):
     p.add_argument("--outputs", default="logits,features", help="default logits,features")
     p.add_argument("--threads", default="1,2", help="default 1,2")
     p.add_argument("--batch", default="1,8", help="default 1,8")
+    p.add_argument("--peers", help=f"of {','.join(PEERS)}; the first sets how many runs a turn has (default: all installed)")
     p.add_argument("--rounds", type=int, default=4, help="turns that each side takes (default 4)")
     p.add_argument("--seconds", type=float, default=2, help="about so long for each side of a row (default 2)")
     p.add_argument("--csv", metavar="FILE", help="the rows as CSV too; an existing file is continued")
@@ -232,23 +246,36 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def run(options, folder):
-    rows, version = [], None
+def installed():
+    have_torch = all(importlib.util.find_spec(module) for module in ("torch", "onnx"))
+    return [peer for peer in PEERS if peer != "torch" or have_torch]
+
+
+def chosen_peers(text):
+    peers = text.split(",") if text else installed()
+    for peer in peers:
+        if peer not in PEERS:
+            raise Failure(f"--peers: '{peer}' is none of {', '.join(PEERS)}")
+        if peer not in installed():
+            raise Failure(f"--peers: no {peer} here. On Debian: apt-get install python3-torch python3-onnx")
+    return peers
+
+
+def run(options, peers, folder):
+    rows = []
     for model in options.models:
         for outputs in options.outputs.split(","):
             for batch in map(int, options.batch.split(",")):
                 case = Case(options.strata, folder, model, outputs, batch)
                 for threads in map(int, options.threads.split(",")):
-                    if case.form is None:
-                        case.choose_form(threads)
-                    row = measure(case, threads, options.rounds, options.seconds)
-                    row.update(model=model, outputs=outputs, threads=threads, batch=batch,
-                               ratio=row["ort_min"] / row["ours_min"],
-                               ratio_median=row["ort_median"] / row["ours_median"])
-                    rows.append(row)
-                    print(" ".join(form.format(row[key]) for key, _, form in HEADS), flush=True)
-                    if options.csv:
-                        append_csv(options.csv, row)
+                    if not case.form:
+                        case.choose_forms(peers, threads)
+                    for row in measure(case, peers, threads, options.rounds, options.seconds):
+                        row.update(model=model, outputs=outputs)
+                        rows.append(row)
+                        print(" ".join(form.format(row[key]) for key, _, form in HEADS), flush=True)
+                        if options.csv:
+                            append_csv(options.csv, row)
         os.remove(os.path.join(folder, f"{model}.safetensors"))
     return rows
 
@@ -260,10 +287,11 @@ def main():
         return
     if not shutil.which(options.strata):
         raise Failure(f"no {options.strata}; build it (ninja -C build) or give --strata")
-    print(f"{processor()}, {os.cpu_count()} processors; ORT is ONNX Runtime from npm; a ratio above 1: strata is faster")
+    peers = chosen_peers(options.peers)
+    print(f"{processor()}, {os.cpu_count()} processors, beside {' and '.join(peers)}; a ratio above 1: strata is faster")
     print(" ".join(title.format(TITLES.get(key, key)) for key, title, _ in HEADS), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        rows = run(options, folder)
+        rows = run(options, peers, folder)
     print()
     summary(rows)
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Strata beside ONNX Runtime on this machine, in one interleaved run: bench/peers.sh [options], see --help.
-# Needs a built tree, and Debian's nodejs, npm and python3-numpy. ONNX Runtime comes from npm (onnxruntime-node, about
+# Strata beside ONNX Runtime on this machine, and PyTorch where it is installed, in one interleaved run: bench/peers.sh
+# [options], see --help. Needs a built tree, and Debian's nodejs, npm and python3-numpy; for PyTorch python3-torch and
+# python3-onnx, which are found if this python3 is Debian's. ONNX Runtime comes from npm (onnxruntime-node, about
 # 300 MB) into build-peers/, once; nothing else is downloaded, and nothing outside that folder is written.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

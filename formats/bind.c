@@ -82,7 +82,7 @@ static void find_roles(const strata_graph *g, const char **role)
         for (int k = 0; k < strata_operand_count(n); k++) {
             if (n->in[k] == NULL)
                 continue;
-            const char *as = n->op->flags & STRATA_OP_VARIADIC ? NULL : n->op->operands[k].role;
+            const char *as = strata_operand_role(n, k);
             if (as == NULL && k == 0 && (n->op->flags & STRATA_OP_VIEW || n->op == &strata_op_transpose))
                 as = role[i];
             if (as != NULL && role[n->in[k]->id] == NULL)

@@ -30,7 +30,7 @@ bool strata_tensor_can_defer(const strata_node *n)
     bool       can = (repeats || n->op->flags & STRATA_OP_ROWS) && n->op->eval && n->desc.rank > 0 && n->desc.dtype == STRATA_F32;
     for (int k = 0; k < STRATA_MAX_OPERANDS && can; k++) {
         const strata_tensor_desc *d = n->in[k] ? &n->in[k]->desc : NULL;
-        can = !d || (n->in[k]->data && d->dtype == STRATA_F32 && d->rank == n->desc.rank &&
+        can = !d || (!strata_operand_role(n, k) && n->in[k]->data && d->dtype == STRATA_F32 && d->rank == n->desc.rank &&
                      ((repeats && d->dim[0] == 1) || d->dim[0] == n->desc.dim[0]));
     }
     return can;

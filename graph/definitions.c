@@ -103,6 +103,8 @@ strata_status strata_check_backend_def(const strata_backend_def *def, strata_err
     if (!def->kernels || !def->count || !def->describe || !def->open || !def->close || !def->stores || !def->alloc || !def->free ||
         !def->map || !def->write || !def->read || !def->record || !def->run || !def->discard)
         return incomplete("backend", def->name, "lacks a member; every one is mandatory", err);
+    if (def->working_set > 0 && !def->host_memory)
+        return incomplete("backend", def->name, "has a working_set, which needs host_memory", err);
     for (int i = 0; def->kernels[i]; i++)
         STRATA_TRY(strata_check_kernel_def(def->kernels[i], err));
     return STRATA_OK;

@@ -96,6 +96,11 @@ int strata_operand_count(const strata_node *n)
     return count;
 }
 
+const char *strata_operand_role(const strata_node *n, int k)
+{
+    return n->op->flags & STRATA_OP_VARIADIC ? NULL : n->op->operands[k].role;
+}
+
 void strata_node_set_data(strata_node *n, strata_tensor *t)
 {
     if (t)

@@ -251,5 +251,5 @@ const strata_op_def strata_op_mul_scalar = {
 const strata_op_def strata_op_partial_add = {
     .name = "partial_add",
     .doc  = "y added to the first channels of x; the other channels stay (ReXNet's shortcut).",
-    .operands = { { "x" }, { "y" } }, .infer = infer_partial, .eval = eval_partial,
+    .operands = { { "x" }, { "y" } }, .flags = STRATA_OP_ROWS, .infer = infer_partial, .eval = eval_partial,
 };

@@ -42,5 +42,5 @@ const strata_op_def strata_op_batch_norm = {
     .operands = { { "x" }, { "gamma", .role = "scale" }, { "beta", .role = "shift" },
                   { "mean", .role = "mean" }, { "variance", .role = "variance" } },
     .attrs = attrs, .attr_size = sizeof(strata_batch_norm_attrs),
-    .infer = infer, .eval = eval,
+    .flags = STRATA_OP_ROWS, .infer = infer, .eval = eval,
 };

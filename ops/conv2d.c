@@ -106,5 +106,5 @@ const strata_op_def strata_op_conv2d = {
     .operands = { { "x" }, { "weight", .role = "weight" }, { "bias", .optional = true, .role = "bias" },
                   { "residual", .optional = true } },
     .attrs = attrs, .attr_size = sizeof(strata_conv2d_attrs),
-    .infer = infer, .macs = macs, .window = window, .eval = eval,
+    .flags = STRATA_OP_ROWS, .infer = infer, .macs = macs, .window = window, .eval = eval,
 };

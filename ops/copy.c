@@ -38,5 +38,5 @@ const strata_op_def strata_op_copy = {
     .name = "copy",
     .doc  = "The same values in another layout, in another type or on another device; inserted by the compiler.",
     .operands = { { "x" } }, .attrs = attrs, .attr_size = sizeof(strata_copy_attrs),
-    .infer = infer, .eval = eval,
+    .flags = STRATA_OP_ROWS, .infer = infer, .eval = eval,
 };

@@ -58,5 +58,5 @@ const strata_op_def strata_op_dense = {
     .doc      = "A fully connected layer over dim 1, at every position: act(weight * x + bias).",
     .operands = { { "x" }, { "weight", .role = "weight" }, { "bias", .optional = true, .role = "bias" } },
     .attrs = attrs, .attr_size = sizeof(strata_dense_attrs),
-    .infer = infer, .macs = macs, .eval = eval,
+    .flags = STRATA_OP_ROWS, .infer = infer, .macs = macs, .eval = eval,
 };

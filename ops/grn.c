@@ -58,5 +58,5 @@ const strata_op_def strata_op_grn = {
     .doc      = "Global response normalisation: scales each map by its norm over the mean norm, and adds x.",
     .operands = { { "x" }, { "gamma", .role = "scale" }, { "beta", .role = "shift" } },
     .attrs = attrs, .attr_size = sizeof(strata_grn_attrs),
-    .infer = infer, .eval = eval,
+    .flags = STRATA_OP_ROWS, .infer = infer, .eval = eval,
 };

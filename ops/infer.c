@@ -12,8 +12,7 @@ const char *strata_operand_name(const strata_node *n, int i, char *buf, size_t s
 
 static bool has_layout(const strata_node *n, int i)
 {
-    const char *role = n->op->flags & STRATA_OP_VARIADIC ? NULL : n->op->operands[i].role;
-    return !role && !strata_node_is_constant(n->in[i]) && !strata_layout_free(&n->in[i]->desc);
+    return !strata_operand_role(n, i) && !strata_node_is_constant(n->in[i]) && !strata_layout_free(&n->in[i]->desc);
 }
 
 strata_status strata_infer_operands(const strata_node *n, strata_tensor_desc *out, strata_error *err)

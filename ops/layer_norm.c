@@ -50,5 +50,5 @@ const strata_op_def strata_op_layer_norm = {
     .doc      = "Normalises the channels at each position to mean 0 and variance 1, then scales and shifts.",
     .operands = { { "x" }, { "gamma", .role = "scale" }, { "beta", .role = "shift" } },
     .attrs = attrs, .attr_size = sizeof(strata_layer_norm_attrs),
-    .infer = infer, .eval = eval,
+    .flags = STRATA_OP_ROWS, .infer = infer, .eval = eval,
 };

@@ -130,17 +130,17 @@ static strata_status eval_global(const strata_node *n, const strata_view *in, st
 const strata_op_def strata_op_max_pool = {
     .name = "max_pool", .doc = "The largest element under a sliding window; padding never wins.",
     .operands = { { "x" } }, .attrs = attrs + AFTER_COUNT_PAD, .attr_size = sizeof(strata_pool_attrs),
-    .infer = infer, .window = window, .eval = eval_max,
+    .flags = STRATA_OP_ROWS, .infer = infer, .window = window, .eval = eval_max,
 };
 
 const strata_op_def strata_op_avg_pool = {
     .name = "avg_pool", .doc = "The mean under a sliding window, without padding unless count_pad is set.",
     .operands = { { "x" } }, .attrs = attrs, .attr_size = sizeof(strata_pool_attrs),
-    .infer = infer, .window = window, .eval = eval_avg,
+    .flags = STRATA_OP_ROWS, .infer = infer, .window = window, .eval = eval_avg,
 };
 
 const strata_op_def strata_op_global_avg_pool = {
     .name = "global_avg_pool", .doc = "The mean of each map: [N,C,H,W] becomes [N,C,1,1].",
     .operands = { { "x" } },
-    .infer = infer_global, .window = window_global, .eval = eval_global,
+    .flags = STRATA_OP_ROWS, .infer = infer_global, .window = window_global, .eval = eval_global,
 };

@@ -116,5 +116,5 @@ static strata_status eval(const strata_node *n, const strata_view *in, strata_vi
 const strata_op_def strata_op_resize = {
     .name = "resize", .doc = "Samples every map at another size, nearest or bilinear.",
     .operands = { { "x" } }, .attrs = attrs, .attr_size = sizeof(strata_resize_attrs),
-    .infer = infer, .window = window, .eval = eval,
+    .flags = STRATA_OP_ROWS, .infer = infer, .window = window, .eval = eval,
 };

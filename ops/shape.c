@@ -74,6 +74,17 @@ static strata_status infer_reshape(const strata_node *n, strata_tensor_desc *out
     return STRATA_OK;
 }
 
+/* Rows stay rows where both shapes count them alike. */
+static bool set_rows_reshape(const strata_node *n, int64_t rows, void *to)
+{
+    strata_reshape_attrs     *a = to;
+    const strata_tensor_desc *x = &n->in[0]->desc;
+    if (x->rank == 0 || a->shape.at[0] != x->dim[0])
+        return false;
+    a->shape.at[0] = rows;
+    return true;
+}
+
 static void window_reshape(const strata_node *n, strata_window *w)
 {
     const strata_tensor_desc *x = &n->in[0]->desc, *y = &n->desc;
@@ -118,6 +129,12 @@ static strata_status infer_transpose(const strata_node *n, strata_tensor_desc *o
     }
     out->layout = STRATA_NCHW;
     return STRATA_OK;
+}
+
+static bool set_rows_transpose(const strata_node *n, int64_t rows, void *to)
+{
+    (void)rows, (void)to;
+    return ((const strata_transpose_attrs *)n->attrs)->perm.at[0] == 0;
 }
 
 static void window_transpose(const strata_node *n, strata_window *w)
@@ -165,6 +182,12 @@ static strata_status infer_slice(const strata_node *n, strata_tensor_desc *out, 
     return STRATA_OK;
 }
 
+static bool set_rows_slice(const strata_node *n, int64_t rows, void *to)
+{
+    (void)rows, (void)to;
+    return ((const strata_slice_attrs *)n->attrs)->axis != 0;
+}
+
 static void window_slice(const strata_node *n, strata_window *w)
 {
     const strata_slice_attrs *a = n->attrs;
@@ -205,6 +228,12 @@ static strata_status infer_concat(const strata_node *n, strata_tensor_desc *out,
         out->dim[a->axis] += n->in[k]->desc.dim[a->axis]; /* at most 8 numbers far below the limit */
     }
     return STRATA_OK;
+}
+
+static bool set_rows_concat(const strata_node *n, int64_t rows, void *to)
+{
+    (void)rows, (void)to;
+    return ((const strata_concat_attrs *)n->attrs)->axis != 0;
 }
 
 static strata_status eval_concat(const strata_node *n, const strata_view *in, strata_view *out)
@@ -266,25 +295,26 @@ static strata_status eval_pad(const strata_node *n, const strata_view *in, strat
 const strata_op_def strata_op_reshape = {
     .name = "reshape", .doc = "The same elements, in row-major order, under another shape.",
     .operands = { { "x" } }, .attrs = reshape_attrs, .attr_size = sizeof(strata_reshape_attrs),
-    .flags = STRATA_OP_VIEW, .infer = infer_reshape, .window = window_reshape, .eval = eval_reshape,
+    .flags = STRATA_OP_VIEW, .infer = infer_reshape, .window = window_reshape, .set_rows = set_rows_reshape,
+    .eval = eval_reshape,
 };
 
 const strata_op_def strata_op_transpose = {
     .name = "transpose", .doc = "The dims of x in another order.",
     .operands = { { "x" } }, .attrs = transpose_attrs, .attr_size = sizeof(strata_transpose_attrs),
-    .infer = infer_transpose, .window = window_transpose, .eval = eval_transpose,
+    .infer = infer_transpose, .window = window_transpose, .set_rows = set_rows_transpose, .eval = eval_transpose,
 };
 
 const strata_op_def strata_op_slice = {
     .name = "slice", .doc = "The elements from begin to before end along one axis.",
     .operands = { { "x" } }, .attrs = slice_attrs, .attr_size = sizeof(strata_slice_attrs),
-    .infer = infer_slice, .window = window_slice, .eval = eval_slice,
+    .infer = infer_slice, .window = window_slice, .set_rows = set_rows_slice, .eval = eval_slice,
 };
 
 const strata_op_def strata_op_concat = {
     .name = "concat", .doc = "The operands one after the other along one axis.",
     .operands = { { "x" } }, .attrs = concat_attrs, .attr_size = sizeof(strata_concat_attrs),
-    .flags = STRATA_OP_VARIADIC, .infer = infer_concat, .eval = eval_concat,
+    .flags = STRATA_OP_VARIADIC, .infer = infer_concat, .set_rows = set_rows_concat, .eval = eval_concat,
 };
 
 const strata_op_def strata_op_pad = {

@@ -16,6 +16,12 @@ static strata_status infer(const strata_node *n, strata_tensor_desc *out, strata
     return strata_infer_axis(n, a->axis, err);
 }
 
+static bool set_rows(const strata_node *n, int64_t rows, void *to)
+{
+    (void)rows, (void)to;
+    return ((const strata_softmax_attrs *)n->attrs)->axis != 0;
+}
+
 static strata_status eval(const strata_node *n, const strata_view *in, strata_view *out)
 {
     const strata_softmax_attrs *a = n->attrs;
@@ -43,5 +49,5 @@ static strata_status eval(const strata_node *n, const strata_view *in, strata_vi
 const strata_op_def strata_op_softmax = {
     .name = "softmax", .doc = "Exponentials along one axis, divided by their sum.",
     .operands = { { "x" } }, .attrs = attrs, .attr_size = sizeof(strata_softmax_attrs),
-    .infer = infer, .eval = eval,
+    .infer = infer, .set_rows = set_rows, .eval = eval,
 };

@@ -35,7 +35,7 @@ typedef struct compiler {
     bool           *live;
 } compiler;
 
-static strata_node *node_at(const compiler *c, int i) { return c->p->graph->nodes.at[i]; }
+static strata_node *node_at(const compiler *c, int i) { return c->p->piece->nodes.at[i]; }
 
 static bool is_step(const compiler *c, const strata_node *n)
 {
@@ -266,12 +266,12 @@ static void find_roots(compiler *c)
         bool view = !strata_node_is_source(n) && strata_is_elided(n);
         p->place[i] = (value_place){ .kind = PLACE_NONE, .root = view ? p->place[n->in[0]->id].root : i };
     }
-    for (int i = 0; i < p->graph->inputs.count; i++) {
-        value_place *place = &p->place[p->graph->inputs.at[i]->id];
+    for (int i = 0; i < p->piece->inputs.count; i++) {
+        value_place *place = &p->place[p->piece->inputs.at[i]->id];
         place->kind = PLACE_INPUT, place->index = i;
     }
-    for (int i = 0; i < p->graph->outputs.count; i++) {
-        value_place *place = &p->place[p->graph->outputs.at[i].node->id];
+    for (int i = 0; i < p->piece->outputs.count; i++) {
+        value_place *place = &p->place[p->piece->outputs.at[i].node->id];
         place->kind = PLACE_OUTPUT, place->index = i;
     }
     for (int i = 0; i < c->nodes; i++)
@@ -295,7 +295,7 @@ static void find_lifetimes(compiler *c)
         c->first[i] = INT32_MAX, c->last[i] = -1;
     for (int s = 0; s < p->step_count; s++) {
         widen(c, (int)p->steps[s].node->id, c->time[s], c->time[s]);
-        for (int k = 0; k < STEP_OPERANDS; k++)
+        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
             if (strata_step_operand(&p->steps[s], k))
                 widen(c, (int)strata_step_operand(&p->steps[s], k)->id, c->time[s], c->time[s]);
     }
@@ -313,7 +313,7 @@ static bool is_read_beside(const compiler *c, int s, int root)
     while (at > 0 && c->time[at - 1] == c->time[s])
         at--;
     for (; at < p->step_count && c->time[at] == c->time[s]; at++)
-        for (int k = 0; k < STEP_OPERANDS && at != s; k++)
+        for (int k = 0; k < STRATA_MAX_OPERANDS && at != s; k++)
             if (strata_step_operand(&p->steps[at], k) && p->place[strata_step_operand(&p->steps[at], k)->id].root == root)
                 return true;
     return false;
@@ -394,7 +394,7 @@ static strata_status plan_memory(compiler *c, strata_error *err)
 
 strata_status strata_compile_parts(strata_program *p, strata_error *err)
 {
-    const int n = p->graph->nodes.count;
+    const int n = p->piece->nodes.count;
     compiler  c = { .p = p, .nodes = n };
     size_t    room = (size_t)n + 1;
     int      *ints = calloc(6 * room, sizeof *ints);
@@ -408,7 +408,7 @@ strata_status strata_compile_parts(strata_program *p, strata_error *err)
         c.first = ints + 4 * room, c.last = ints + 5 * room;
         for (int i = 0; i < n; i++)
             c.part[i] = -1;
-        strata_graph_mark_live(p->graph, c.live);
+        strata_graph_mark_live(p->piece, c.live);
         find_roots(&c);
         status = cut_parts(&c, err);
     }

@@ -12,54 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static strata_node *copy_node(strata_builder *b, const strata_node *n, strata_node *const *made)
-{
-    strata_node *in[STRATA_MAX_OPERANDS] = { NULL };
-    if (n->op == &strata_op_input)
-        return strata_emit_input(b, n->name, &n->desc);
-    if (n->op == &strata_op_const)
-        return strata_emit_const(b, n->name, &n->desc, n->data);
-    if (n->op == &strata_op_param) {
-        strata_node *param = strata_emit_param(b, n->name, &n->desc);
-        if (!strata_builder_failed(b))
-            strata_node_set_data(param, n->data);
-        return param;
-    }
-    for (int k = 0; k < strata_operand_count(n); k++)
-        in[k] = n->in[k] ? made[n->in[k]->id] : NULL;
-    return strata_emit_n(b, n->op, n->name, n->attrs, in, strata_operand_count(n));
-}
-
 strata_status strata_keep_spare(strata_program *p, strata_error *err)
 {
-    const strata_graph *g    = p->graph;
-    strata_node       **made = calloc((size_t)g->nodes.count + 1, sizeof *made);
-    bool               *live = calloc((size_t)g->nodes.count + 1, sizeof *live);
-    strata_builder     *b    = NULL;
-    strata_status       status = made && live ? strata_builder_create(g->ctx, g->name, &b, err)
-                                              : strata_fail(err, STRATA_NOMEM, "no memory to keep graph '%s'", g->name);
-    if (status == STRATA_OK) {
-        strata_graph_mark_live(g, live);
-        for (int i = 0; i < g->inputs.count; i++)
-            live[g->inputs.at[i]->id] = true;
-        for (int i = 0; i < g->inputs.count; i++) /* in their order */
-            made[g->inputs.at[i]->id] = copy_node(b, g->inputs.at[i], made);
-        for (int i = 0; i < g->nodes.count; i++)
-            if (live[i] && !made[i])
-                made[i] = copy_node(b, g->nodes.at[i], made);
-        for (int i = 0; i < g->outputs.count; i++)
-            strata_emit_output(b, g->outputs.at[i].name, made[g->outputs.at[i].node->id]);
-        status = strata_builder_finish(b, &p->spare, err);
-    }
-    free(made);
-    free(live);
-    return status;
+    return strata_copy_graph(p->graph, 0, &p->spare, err);
 }
 
 /* Whether the program keeps the constant in any case: its kernels read it where it lies. */
 static bool is_kept(const strata_program *p, const strata_node *constant)
 {
-    const strata_node *own = strata_graph_find(p->graph, constant->name);
+    const strata_node *own = strata_graph_find(p->piece, constant->name);
     return own && own->data == constant->data;
 }
 
@@ -92,7 +53,7 @@ strata_status strata_fall_back(strata_program *p, const char *why, strata_progra
         status = strata_fail(err, STRATA_DEVICE, "%s, and the CPU could not take over", why);
     else if (!p->instead) {
         const strata_program_options on_cpu = { .device = "cpu", .threads = p->threads, .pipeline = "",
-                                                .exact = p->exact };
+                                                .exact = p->exact, .piece = p->wanted_piece };
         strata_graph                *g = p->spare;
         strata_log(p->ctx, STRATA_LOG_WARNING, "%s; the CPU takes over (--fallback cpu)", why);
         p->spare = NULL;

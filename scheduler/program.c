@@ -30,6 +30,7 @@ static strata_status compile(strata_program *p, const strata_program_options *o,
     STRATA_TRY(strata_graph_validate(g, err));
     if (o->after_pass)
         STRATA_TRY(o->after_pass(o->after_pass_user, "place", g, true, now_ms() - start, err));
+    STRATA_TRY(strata_cut_batch(p, err));
     return strata_compile_parts(p, err);
 }
 
@@ -44,8 +45,10 @@ strata_status strata_program_create(strata_graph *g, const strata_program_option
     }
     atomic_init(&p->references, 1);
     pthread_mutex_init(&p->spare_lock, NULL);
-    p->graph             = g;
+    p->graph = p->piece  = g;
+    p->pieces            = 1;
     p->exact             = options && options->exact;
+    p->wanted_piece      = options ? options->piece : 0;
     p->ctx               = g->ctx;
     strata_error  why    = { 0 };
     strata_status status = compile(p, options ? options : &defaults, &why);
@@ -80,6 +83,8 @@ void strata_program_unref(strata_program *p)
     free(p->workspace);
     free(p->parts);
     free(p->transfers);
+    if (p->piece != p->graph)
+        strata_graph_destroy(p->piece);
     strata_graph_destroy(p->graph);
     strata_graph_destroy(p->spare);
     strata_program_unref(p->instead);
@@ -92,7 +97,7 @@ const strata_graph *strata_program_graph(const strata_program *p) { return p->gr
 void strata_program_get_info(const strata_program *p, strata_program_info *out)
 {
     *out = (strata_program_info){ .weight_bytes = p->weight_bytes, .parts = p->part_count, .steps = p->step_count,
-                                  .fallback_steps = p->fallback_count, .threads = p->threads,
+                                  .fallback_steps = p->fallback_count, .pieces = p->pieces, .threads = p->threads,
                                   .precision = p->device[0].dtype };
     for (int i = 0; i < p->device_count; i++)
         out->arena_bytes += p->device[i].arena;
@@ -103,6 +108,8 @@ void strata_program_get_info(const strata_program *p, strata_program_info *out)
         out->tensor_bytes += strata_bytes(&g->outputs.at[i].node->desc);
     size_t running  = out->weight_bytes + out->arena_bytes + out->tensor_bytes + strata_spare_bytes(p);
     out->peak_bytes = (running > p->packing_peak ? running : p->packing_peak) + strata_arena_bytes(&g->arena);
+    if (p->piece != g)
+        out->peak_bytes += strata_arena_bytes(&p->piece->arena);
     snprintf(out->device, sizeof out->device, "%s:%d %s", p->device[0].info.backend, p->device[0].info.index,
              p->device[0].info.name);
 }
@@ -146,5 +153,8 @@ static const char *comment(void *user, const strata_node *n)
 strata_status strata_program_print(const strata_program *p, FILE *to, strata_error *err)
 {
     plan_comment c = { .p = p };
-    return strata_print_text(p->graph, to, comment, &c, err);
+    if (p->pieces > 1)
+        fprintf(to, "# A batch of %lld in %d pieces, one after the other: this is the graph of one.\n",
+                (long long)p->graph->inputs.at[0]->desc.dim[0], p->pieces);
+    return strata_print_text(p->piece, to, comment, &c, err);
 }

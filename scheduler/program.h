@@ -50,10 +50,13 @@ typedef struct program_transfer { /* the bytes of one node to the place of anoth
 
 struct strata_program {
     atomic_int        references;
-    strata_graph     *graph;
+    strata_graph     *graph;  /* what callers see: the whole batch */
+    strata_graph     *piece;  /* what is compiled: a few images of the batch, or `graph` itself */
+    int               pieces; /* runs of `piece` in one of the batch */
     program_device    device[PROGRAM_MAX_DEVICES];
     int               device_count, threads;
     bool              exact; /* no approximate kernels */
+    int               wanted_piece; /* images, as asked for */
     value_place      *place; /* by node id */
     strata_step      *steps; /* in order of parts */
     size_t           *workspace; /* offset in the arena, by step */
@@ -75,7 +78,12 @@ struct strata_program {
 
 /* Chooses device, kernel and layout of every node, and inserts the copies that this needs. */
 strata_status strata_place_nodes(strata_program *p, bool strict, strata_error *err);
-/* Cuts the placed graph into parts, steps and transfers, prepares the steps and plans memory. */
+/* pieces.c: makes the graph of a piece, where the batch may run in pieces. */
+strata_status strata_cut_batch(strata_program *p, strata_error *err);
+/* copy.c: what the outputs of g need, and its inputs, again; `rows`: with so many rows (of dim 0) in place of those of the
+ * inputs, where every op knows how (SHAPE or INVALID where one does not), or 0. */
+strata_status strata_copy_graph(const strata_graph *g, int64_t rows, strata_graph **out, strata_error *err);
+/* Cuts the piece's graph into parts, steps and transfers, prepares the steps and plans memory. */
 strata_status strata_compile_parts(strata_program *p, strata_error *err);
 /* The kernel that evaluates any node on the host by its definition. */
 extern const strata_kernel_def strata_kernel_reference;
@@ -107,15 +115,10 @@ static inline const strata_node *strata_step_first(const strata_step *s)
 {
     return s->kernel->absorbs ? s->node->in[0] : s->node;
 }
-/* What a step reads: operands of its node, in place of operand 0 that of the node that it absorbs; and from
- * STRATA_MAX_OPERANDS on the values that this one reads beside. */
-enum { STEP_OPERANDS = 2 * STRATA_MAX_OPERANDS };
+/* Operand k of a step. */
 static inline const strata_node *strata_step_operand(const strata_step *s, int k)
 {
-    if (k < STRATA_MAX_OPERANDS)
-        return k == 0 ? strata_step_first(s)->in[0] : s->node->in[k];
-    const strata_node *x = s->kernel->absorbs && k > STRATA_MAX_OPERANDS ? s->node->in[0]->in[k - STRATA_MAX_OPERANDS] : NULL;
-    return x && !strata_node_is_constant(x) ? x : NULL;
+    return k == 0 ? strata_step_first(s)->in[0] : s->node->in[k];
 }
 /* Whether n moves bytes between devices rather than being computed. */
 static inline bool strata_is_transfer(const strata_node *n) { return n->in[0] && n->in[0]->device != n->device && !n->kernel; }

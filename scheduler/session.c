@@ -14,7 +14,7 @@ static void *host_address(const strata_session *s, const strata_node *n, int dev
     const value_place    *place = &s->p->place[n->id];
     const program_device *d     = &s->p->device[device];
     if (place->kind == PLACE_DATA) {
-        const strata_node *root = s->p->graph->nodes.at[place->root];
+        const strata_node *root = s->p->piece->nodes.at[place->root];
         return root->data ? strata_tensor_data(root->data) : NULL;
     }
     if (place->kind == PLACE_ARENA && d->backend->host_memory)
@@ -30,7 +30,7 @@ static void fill_view(strata_session *s, strata_view *view, const strata_node *n
         view->buffer = s->arena[device];
         view->offset = place->offset;
     } else if (place->kind == PLACE_INPUT || place->kind == PLACE_OUTPUT) {
-        s->slots[s->slot_count++] = (tensor_slot){ &view->data, place->kind, place->index };
+        s->slots[s->slot_count++] = (tensor_slot){ &view->data, place->kind, place->index, strata_count(&n->desc) };
     }
 }
 
@@ -43,10 +43,9 @@ static void fill_frames(strata_session *s)
             const program_device *d      = &p->device[device];
             const strata_node    *n      = p->steps[k].node;
             strata_frame         *f      = &s->frames[k];
-            for (int j = 0; j < STEP_OPERANDS; j++)
+            for (int j = 0; j < STRATA_MAX_OPERANDS; j++)
                 if (strata_step_operand(&p->steps[k], j))
-                    fill_view(s, j < STRATA_MAX_OPERANDS ? &f->in[j] : &f->beside[j - STRATA_MAX_OPERANDS],
-                              strata_step_operand(&p->steps[k], j), device);
+                    fill_view(s, &f->in[j], strata_step_operand(&p->steps[k], j), device);
             fill_view(s, &f->out, n, device);
             if (p->steps[k].workspace > 0) {
                 f->workspace = (strata_view){ .buffer = s->arena[device], .offset = p->workspace[k] };
@@ -91,14 +90,14 @@ static void blame_largest(const strata_program *p, int device, strata_status sta
 static strata_status allocate(strata_session *s, strata_error *err)
 {
     const strata_program *p = s->p;
-    size_t staging = 0, slots = (size_t)p->step_count * (STEP_OPERANDS + 1);
+    size_t staging = 0, slots = (size_t)p->step_count * (STRATA_MAX_OPERANDS + 1);
     for (int i = 0; i < p->transfer_count; i++)
         if (strata_bytes(&p->transfers[i].to->desc) > staging)
             staging = strata_bytes(&p->transfers[i].to->desc);
     s->frames     = calloc((size_t)p->step_count + 1, sizeof *s->frames);
     s->slots      = calloc(slots + 1, sizeof *s->slots);
     s->recordings = calloc((size_t)p->part_count + 1, sizeof *s->recordings);
-    s->ms         = calloc((size_t)p->step_count + 1, sizeof *s->ms);
+    s->ms         = calloc((size_t)p->step_count * (size_t)p->pieces + 1, sizeof *s->ms);
     s->staging    = malloc(staging + 1);
     s->in         = calloc((size_t)p->graph->inputs.count + 1, sizeof *s->in);
     s->out        = calloc((size_t)p->graph->outputs.count + 1, sizeof *s->out);
@@ -210,15 +209,30 @@ static strata_status transfer(strata_session *s, const program_transfer *t, stra
     return STRATA_OK;
 }
 
+/* Points the frames at a piece's rows of the request's tensors. Where there are several pieces there is one part, so that
+ * nobody else looks at the frames. */
+static void aim(strata_session *s, int piece)
+{
+    for (int i = 0; i < s->slot_count; i++) {
+        const tensor_slot *slot = &s->slots[i];
+        float *rows = strata_tensor_data(slot->kind == PLACE_INPUT ? s->in[slot->index] : s->out[slot->index]);
+        *slot->data = rows + piece * slot->count;
+    }
+}
+
 strata_status strata_session_run_part(strata_session *s, int i, strata_error *err)
 {
     const program_part   *part = &s->p->parts[i];
     const program_device *d    = &s->p->device[part->device];
     for (int k = 0; k < part->transfer_count; k++)
         STRATA_TRY(transfer(s, &s->p->transfers[part->first_transfer + k], err));
-    if (part->step_count == 0)
-        return STRATA_OK;
-    return d->backend->run(d->device, s->recordings[i], s->profile ? s->ms + part->first_step : NULL, err);
+    for (int piece = 0; piece < s->p->pieces && part->step_count > 0; piece++) {
+        double (*ms)[2] = s->ms + piece * s->p->step_count + part->first_step;
+        if (piece > 0)
+            aim(s, piece);
+        STRATA_TRY(d->backend->run(d->device, s->recordings[i], s->profile ? ms : NULL, err));
+    }
+    return STRATA_OK;
 }
 
 /* ---- Requests ----------------------------------------------------------------------------------------------- */
@@ -267,10 +281,7 @@ static strata_status begin(strata_session *s, strata_tensor *const *in, strata_t
         s->in[i] = strata_tensor_ref(in[i]);
     for (int i = 0; i < g->outputs.count; i++)
         s->out[i] = strata_tensor_ref(out[i]);
-    for (int i = 0; i < s->slot_count; i++) {
-        const tensor_slot *slot = &s->slots[i];
-        *slot->data = strata_tensor_data(slot->kind == PLACE_INPUT ? s->in[slot->index] : s->out[slot->index]);
-    }
+    aim(s, 0);
     return STRATA_OK;
 }
 
@@ -383,15 +394,21 @@ int strata_session_step_count(const strata_session *s)
     return s->instead ? strata_session_step_count(s->instead) : s->p->step_count;
 }
 
-strata_step_profile strata_session_step(const strata_session *s, int i)
+int strata_session_piece_count(const strata_session *s)
+{
+    return s->instead ? strata_session_piece_count(s->instead) : s->p->pieces;
+}
+
+strata_step_profile strata_session_piece_step(const strata_session *s, int piece, int i)
 {
     if (s->instead)
-        return strata_session_step(s->instead, i);
+        return strata_session_piece_step(s->instead, piece, i);
     const strata_program *p = s->p;
     const strata_node    *n = p->steps[i].node;
+    const double         *ms = s->ms[piece * p->step_count + i];
     strata_step_profile   profile = { .node = n->name, .op = n->op->name, .kernel = n->kernel->name,
-                                      .device = p->device[n->device].backend->name, .start_ms = s->ms[i][0],
-                                      .ms = s->ms[i][1], .macs = n->op->macs ? n->op->macs(n) : 0 };
+                                      .device = p->device[n->device].backend->name, .start_ms = ms[0], .ms = ms[1],
+                                      .macs = n->op->macs ? n->op->macs(n) : 0 };
     profile.bytes = strata_bytes(&n->desc);
     for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
         if (strata_step_operand(&p->steps[i], k))
@@ -403,4 +420,16 @@ strata_step_profile strata_session_step(const strata_session *s, int i)
     if (absorbed != n && absorbed->op->macs)
         profile.macs += absorbed->op->macs(absorbed);
     return profile;
+}
+
+strata_step_profile strata_session_step(const strata_session *s, int i)
+{
+    strata_step_profile all = strata_session_piece_step(s, 0, i);
+    for (int piece = 1; piece < strata_session_piece_count(s); piece++) {
+        const strata_step_profile one = strata_session_piece_step(s, piece, i);
+        all.ms += one.ms;
+        all.macs += one.macs;
+        all.bytes += one.bytes;
+    }
+    return all;
 }

@@ -8,6 +8,7 @@ typedef struct tensor_slot { /* a pointer of a frame that follows the caller's t
     float    **data;
     place_kind kind; /* PLACE_INPUT or PLACE_OUTPUT */
     int        index;
+    int64_t    count; /* elements of one piece */
 } tensor_slot;
 
 typedef struct strata_dispatcher strata_dispatcher;
@@ -21,7 +22,7 @@ struct strata_session {
     void          **recordings; /* by part; NULL where a part has no steps */
     void           *staging;    /* for transfers between devices that both have memory of their own */
     strata_tensor **in, **out;  /* of the running request */
-    double (*ms)[2];            /* by step: start and duration in the last run */
+    double (*ms)[2];            /* by piece and step: start and duration in the last run */
     bool               profile;
     atomic_bool        busy;
     strata_dispatcher *dispatcher; /* from the first request that needs one */

@@ -191,11 +191,18 @@ static void test_what_cannot(void **state)
     strata_node *bare = strata_emit_const(b, "bare", &w->desc, NULL);
     strata_node *sum = nn_add(b, w, bare); /* no data */
     strata_node *turned = nn_reshape(b, w, ROWS, COLUMNS); /* not element-wise */
+    strata_tensor_desc filters = strata_desc_f32(4, (int64_t[]){ ROWS, COLUMNS / 5, 1, 1 });
+    strata_tensor     *numbers = noise(&filters, &random);
+    strata_node       *kernel = strata_emit_const(b, "kernel", &filters, numbers);
+    strata_node       *slid = strata_emit(b, &strata_op_conv2d, "slid", NULL, w, kernel); /* of rows, but all of the kernel's */
+    strata_tensor_unref(numbers);
     strata_emit_output(b, "sum", sum);
     strata_emit_output(b, "turned", turned);
+    strata_emit_output(b, "slid", slid);
     assert_int_equal(strata_builder_finish(b, &g, NULL), STRATA_OK);
     assert_false(strata_tensor_can_defer(sum));
     assert_false(strata_tensor_can_defer(turned));
+    assert_false(strata_tensor_can_defer(slid));
     assert_int_equal(strata_tensor_defer(turned, &t, &err), STRATA_INVALID);
     assert_non_null(strstr(err.text, "reshape"));
     assert_int_equal(strata_tensor_rows(w->data, ROWS, 1, scratch, &rows, &err), STRATA_INVALID);

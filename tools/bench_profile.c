@@ -13,26 +13,28 @@ int profile_add(struct profile *p, const strata_session *s)
     int  count = strata_session_step_count(s);
     bool first = p->steps == NULL;
     if (first) {
-        p->steps = calloc((size_t)count + 1, sizeof *p->steps);
-        p->last_ms = calloc((size_t)count + 1, sizeof *p->last_ms);
         p->count = count;
-        if (!p->steps || !p->last_ms)
+        p->pieces = strata_session_piece_count(s);
+        p->steps = calloc((size_t)count + 1, sizeof *p->steps);
+        p->last = calloc((size_t)count * (size_t)p->pieces + 1, sizeof *p->last);
+        if (!p->steps || !p->last)
             return talk_error(EXIT_UNEXPECTED, "out of memory");
     }
     for (int i = 0; i < p->count; i++) {
         double least = p->steps[i].ms;
         p->steps[i] = strata_session_step(s, i);
-        p->last_ms[i] = p->steps[i].ms;
         if (!first && least < p->steps[i].ms)
             p->steps[i].ms = least;
     }
+    for (int i = 0; i < p->pieces * p->count; i++)
+        p->last[i] = strata_session_piece_step(s, i / p->count, i % p->count);
     return EXIT_DONE;
 }
 
 void profile_free(struct profile *p)
 {
     free(p->steps);
-    free(p->last_ms);
+    free(p->last);
     *p = (struct profile){ 0 };
 }
 
@@ -108,16 +110,17 @@ static int track_of(const char *tracks[MOST_TRACKS], int *count, const char *dev
 
 int profile_trace(const struct profile *p, const char *title, FILE *to)
 {
+    const int   count = p->pieces * p->count;
     json_t     *events = json_array();
-    double      origin = p->count ? p->steps[0].start_ms : 0;
+    double      origin = count ? p->last[0].start_ms : 0;
     const char *tracks[MOST_TRACKS];
     int         track_count = 0;
-    for (int i = 1; i < p->count; i++)
-        origin = p->steps[i].start_ms < origin ? p->steps[i].start_ms : origin;
+    for (int i = 1; i < count; i++)
+        origin = p->last[i].start_ms < origin ? p->last[i].start_ms : origin;
     json_array_append_new(events, json_pack("{s:s, s:s, s:i, s:{s:o}}", "name", "process_name", "ph", "M",
                                             "pid", 1, "args", "name", talk_json_text(title)));
-    for (int i = 0; i < p->count; i++) {
-        const strata_step_profile *s = &p->steps[i];
+    for (int i = 0; i < count; i++) {
+        const strata_step_profile *s = &p->last[i];
         bool                       first;
         int                        track = track_of(tracks, &track_count, s->device, &first);
         if (first)
@@ -127,7 +130,7 @@ int profile_trace(const struct profile *p, const char *title, FILE *to)
         json_array_append_new(events,
                               json_pack("{s:o, s:s, s:s, s:f, s:f, s:i, s:i, s:{s:s, s:I, s:I, s:f}}", "name",
                                         talk_json_text(s->node), "cat", s->op, "ph", "X", "ts",
-                                        (s->start_ms - origin) * 1e3, "dur", p->last_ms[i] * 1e3, "pid", 1,
+                                        (s->start_ms - origin) * 1e3, "dur", s->ms * 1e3, "pid", 1,
                                         "tid", track, "args", "kernel", s->kernel, "macs",
                                         (json_int_t)s->macs, "bytes", (json_int_t)s->bytes, "gflops",
                                         gflops(s)));

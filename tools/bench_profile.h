@@ -7,9 +7,9 @@
 #include <jansson.h>
 
 struct profile {
-    strata_step_profile *steps; /* of the last run added; ms is the least of all runs */
-    double              *last_ms;
-    int                  count;
+    strata_step_profile *steps; /* of whole batches; ms is the least of all runs */
+    strata_step_profile *last;  /* of the last run added, a piece of the batch after the other */
+    int                  count, pieces;
 };
 
 /* The last finished run of a session whose profile is enabled. The session must outlive the profile: names

@@ -31,9 +31,9 @@ static int dump_plan(const struct model *m, strata_graph *g, FILE *to)
     else if (strata_program_print(program, to, &err) != STRATA_OK)
         code = talk_failure(STAGE_RUN, &err, NULL);
     strata_program_info info;
-    char                memory[192];
+    char                text[256];
     strata_program_get_info(program, &info);
-    talk_line("plan", "%d steps, %s", info.steps, model_memory(&info, memory, sizeof memory));
+    talk_line("plan", "%s", model_plan(&info, text, sizeof text));
     strata_program_unref(program);
     return code;
 }

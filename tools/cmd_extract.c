@@ -101,10 +101,10 @@ static void tell_inputs(const struct options *o, const struct inputs *in)
 static void tell_program(const strata_program *program, int batch)
 {
     strata_program_info info;
-    char                memory[192];
+    char                text[256];
     strata_program_get_info(program, &info);
     talk_line("device", "%s, %d threads", info.device, info.threads);
-    talk_line("plan", "batch %d, %d steps, %s", batch, info.steps, model_memory(&info, memory, sizeof memory));
+    talk_line("plan", "batch %d, %s", batch, model_plan(&info, text, sizeof text));
     if (info.fallback_steps)
         talk_warning("%d steps run on the CPU for want of a kernel; --strict-device makes that an error",
                      info.fallback_steps);

@@ -69,15 +69,20 @@ static void print_op(const strata_op_def *op)
         { STRATA_OP_COMMUTES, "operands 0 and 1 may be swapped" },
         { STRATA_OP_SOURCE, "a source: no operands" },
         { STRATA_OP_VARIADIC, "any number of operands" },
+        { STRATA_OP_ROWS, "row by row" },
     };
+    const char *also = op->set_rows ? "row by row, if the attributes say so" : NULL;
     printf("## %s\n\n    %s(", op->name, op->name);
     for (int i = 0; i < STRATA_MAX_OPERANDS && op->operands[i].name; i++)
         printf("%s%s%s", i ? ", " : "", op->operands[i].name, op->operands[i].optional ? "?" : "");
     printf("%s)\n\n%s", op->flags & STRATA_OP_VARIADIC ? ", ..." : "", op->doc);
-    for (size_t i = 0, n = 0; i < sizeof flags / sizeof *flags; i++)
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (op->flags & flags[i].flag)
             printf("%s%s", n++ ? "; " : "\n\n*", flags[i].text);
-    printf("%s\n", op->flags & 31u ? "*" : "");
+    if (also)
+        printf("%s%s", n++ ? "; " : "\n\n*", also);
+    printf("%s\n", n ? "*" : "");
     if (op->attrs && op->attrs->name) {
         printf("\n| attribute | type | range | default | meaning |\n| --- | --- | --- | --- | --- |\n");
         for (const strata_attr_def *a = op->attrs; a->name; a++) {
@@ -97,7 +102,8 @@ static int write_ops(strata_context *ctx)
     generated("Ops", "the op definitions in ops/");
     printf("One node is one operation and the one value it defines. Shapes are in logical order N, C, H,\n"
            "W whatever the memory layout; `?` marks operands that may be left out; attributes at their\n"
-           "default are not printed.\n\n");
+           "default are not printed. Row by row: row i of the result needs only rows i of the operands that\n"
+           "are no parameters, so that images of a batch are independent; element-wise ops are, too.\n\n");
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         print_op(ops[i]);
     return 0;

@@ -453,10 +453,12 @@ int model_compile(const struct model *m, strata_graph *g, strata_program **out)
     return model_try_compile(m, g, true, out, &err) == STRATA_OK ? EXIT_DONE : model_device_failure(&err);
 }
 
-const char *model_memory(const strata_program_info *info, char *buf, size_t size)
+const char *model_plan(const strata_program_info *info, char *buf, size_t size)
 {
-    char peak[32], weights[32], arena[32], tensors[32];
-    snprintf(buf, size, "peak %s: %s of weights, %s of activations, %s of inputs and outputs",
+    char peak[32], weights[32], arena[32], tensors[32], pieces[48] = "";
+    if (info->pieces > 1)
+        snprintf(pieces, sizeof pieces, " for each of %d pieces", info->pieces);
+    snprintf(buf, size, "%d steps%s, peak %s: %s of weights, %s of activations, %s of inputs and outputs", info->steps, pieces,
              talk_bytes((double)info->peak_bytes, peak, sizeof peak),
              talk_bytes((double)info->weight_bytes, weights, sizeof weights),
              talk_bytes((double)info->arena_bytes, arena, sizeof arena),

@@ -53,7 +53,7 @@ strata_status model_try_compile(const struct model *m, strata_graph *g, bool fal
 int           model_device_failure(const strata_error *err);
 /* "cpu", or "vulkan:0" where a backend has several devices: what --device takes. Returns buf. */
 /* What a program takes, as "peak 113.9 MiB: ..." into buf. */
-const char *model_memory(const strata_program_info *info, char *buf, size_t size);
+const char *model_plan(const strata_program_info *info, char *buf, size_t size);
 const char *model_device_name(const strata_device_info *info, char *buf, size_t size);
 /* A copy of the structure: constants have no numbers. It lives in the model's context. */
 int model_copy_graph(const struct model *m, const strata_graph *g, strata_graph **out);

@@ -76,9 +76,9 @@ int run_measure(struct report_run *r, const struct options *o, json_t *data)
         strata_program_get_info(r->program, &info);
         json_object_set_new(
             data, "program",
-            json_pack("{s:o, s:i, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:f}", "device", talk_json_text(info.device),
+            json_pack("{s:o, s:i, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:f}", "device", talk_json_text(info.device),
                       "threads", info.threads, "arena_bytes", (json_int_t)info.arena_bytes, "weight_bytes",
-                      (json_int_t)info.weight_bytes, "peak_bytes", (json_int_t)info.peak_bytes, "parts", info.parts, "steps", info.steps,
+                      (json_int_t)info.weight_bytes, "peak_bytes", (json_int_t)info.peak_bytes, "parts", info.parts, "steps", info.steps, "pieces", info.pieces,
                       "fallback_steps", info.fallback_steps, "runs", runs, "ms_median", ms[runs / 2]));
         json_object_set_new(data, "steps", profile_json(&profile));
     }

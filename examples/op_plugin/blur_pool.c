@@ -43,7 +43,8 @@ static strata_status eval(const strata_node *n, const strata_view *in, strata_vi
 }
 static const strata_op_def blur_pool = {
     .name = "blur_pool", .doc = "Every stride-th element of each map after a blur by [1,2,1]/4.", .operands = { { "x" } },
-    .attrs = attrs, .attr_size = sizeof(blur_attrs), .infer = infer, .macs = macs, .window = window, .eval = eval };
+    .attrs = attrs, .attr_size = sizeof(blur_attrs), .flags = STRATA_OP_ROWS,
+    .infer = infer, .macs = macs, .window = window, .eval = eval };
 
 /* On the CPU: channels lie innermost, so a tap is a vector operation; a row of results is an item of work. */
 typedef struct blur_job { const strata_frame *f; const int *stride; } blur_job;

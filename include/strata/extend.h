@@ -101,7 +101,7 @@ enum strata_op_flags {
     STRATA_OP_COMMUTES    = 1 << 2, /* operands 0 and 1 may be swapped */
     STRATA_OP_SOURCE      = 1 << 3, /* no operands: input, param, const */
     STRATA_OP_VARIADIC    = 1 << 4, /* takes any number (1..STRATA_MAX_OPERANDS) of operand 0's kind */
-    STRATA_OP_ROWS        = 1 << 5, /* not element-wise, but row i of dim 0 needs only rows i of operands of as many rows */
+    STRATA_OP_ROWS        = 1 << 5, /* not element-wise, but row i of dim 0 needs only rows i of the operands without a role */
 };
 
 /* How a window op maps positions of its result to positions of operand 0. */
@@ -131,6 +131,9 @@ struct strata_op_def {
     strata_status (*infer)(const strata_node *n, strata_tensor_desc *out, strata_error *err);
     uint64_t (*macs)(const strata_node *n);                           /* NULL: zero */
     void     (*window)(const strata_node *n, strata_window *w);       /* NULL: one element, stride 1 */
+    /* For ops whose attributes say how many rows (of dim 0) the result has, or whether STRATA_OP_ROWS holds. True when it
+     * does; then `attrs`, which begins as a copy of n's, is changed to give as many as `rows`. NULL: as the flags say. */
+    bool     (*set_rows)(const strata_node *n, int64_t rows, void *attrs);
     /* The definition in numbers, naive, accumulating in double. Views are row-major f32. NULL for sources. Element-wise
      * ops and those of rows are asked for some rows of a constant too: shapes are those of the views. */
     strata_status (*eval)(const strata_node *n, const strata_view *in, strata_view *out);
@@ -167,6 +170,7 @@ STRATA_API bool strata_attrs_equal(const strata_op_def *op, const void *a, const
 /* Whether the layout tag makes no difference: rank is not 4, or H*W or C is 1. */
 STRATA_API bool strata_layout_free(const strata_tensor_desc *desc);
 STRATA_API int  strata_operand_count(const strata_node *n); /* up to the last one present */
+STRATA_API const char *strata_operand_role(const strata_node *n, int k); /* NULL: a value, no parameter of the op */
 STRATA_API bool strata_node_is_source(const strata_node *n);
 STRATA_API bool strata_node_is_constant(const strata_node *n); /* param or const */
 
@@ -206,7 +210,7 @@ STRATA_API void strata_emit_output(strata_builder *b, const char *name, strata_n
 /* ---- Constants that are computed where they are read -------------------------------------------- */
 
 /* Whether the value of n can be computed by rows, parts of dim 0: n is element-wise or of rows, and all its operands are
- * constants with data, of its rank and rows. */
+ * constants with data, of its rank and rows, without a role. */
 STRATA_API bool strata_tensor_can_defer(const strata_node *n);
 /* A tensor whose data is n->op of the data of n's operands, computed when it is read. It keeps the operands' data, but
  * not the graph. */
@@ -269,8 +273,6 @@ typedef struct strata_step {
 /* One run of one step: what emit reads and writes. */
 typedef struct strata_frame {
     strata_view in[STRATA_MAX_OPERANDS];
-    strata_view beside[STRATA_MAX_OPERANDS]; /* of a kernel that absorbs: operands 1 and up of the node that it absorbs, without
-                                                its constants */
     strata_view out;
     strata_view workspace; /* step->workspace bytes, desc NULL, aligned to 64; its content is lost between steps */
     void       *stream;    /* the backend's own: nothing for cpu, a command recorder for vulkan */
@@ -286,9 +288,9 @@ struct strata_kernel_def {
     bool approximate;          /* trades bits for speed: beyond the rounding of the op's own formula. Not for programs that
                                   want to be exact */
     bool absorbs;              /* computes the node of operand 0 as well, which then has no step and no memory: frame.in[0] is
-                                  operand 0 of that node, s->node->in[0], and frame.beside are its others. Asked only where
-                                  that node is to run on the same device in the same form and nothing else reads its value;
-                                  prepare consumes all of its constants */
+                                  operand 0 of that node, s->node->in[0]. Asked only where that node is to run on the same
+                                  device, nothing else reads its value and its other operands are constants, all of
+                                  which prepare consumes */
     bool          (*accepts)(const strata_node *n); /* attributes and shapes; NULL: every one. Must not look at data */
     strata_status (*prepare)(strata_step *s, strata_error *err); /* once: pack weights; NULL: nothing to do */
     void          (*release)(strata_step *s);                    /* NULL: nothing to do */
@@ -306,13 +308,18 @@ typedef struct strata_device_options {
 STRATA_API void strata_cpu_parallel(const strata_step *s, int count, void (*fn)(void *arg, int item, int slot), void *arg);
 STRATA_API int  strata_cpu_threads(const strata_step *s);
 
-/* Every member is mandatory but may_have_gpu. */
+/* Every member is mandatory but may_have_gpu and working_set. */
 struct strata_backend_def {
     const char *name;
     strata_layout layout;                    /* of rank-4 values, where kernels have it */
     bool          host_memory;               /* buffers are plain memory: views carry data */
     bool          side_by_side;              /* `run` may run steps at the same time that touch other bytes: they are ordered,
                                                 and memory is planned, so that those without dependences can */
+    /* Bytes of values that a step can read and write and that the next one still finds in a cache, where that makes a
+     * difference, else 0. A batch of images that do not depend on each other then runs in pieces, the same recording
+     * again and again with other host pointers to inputs and outputs. Needs host_memory, and kernels whose bits do not
+     * depend on the number of rows. */
+    size_t        working_set;
     const strata_kernel_def *const *kernels; /* NULL-terminated; for one op, best first */
     /* Whether it is worth asking for a real GPU: false spares --device auto from starting drivers. NULL: always. */
     bool          (*may_have_gpu)(strata_context *ctx);

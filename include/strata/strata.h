@@ -359,6 +359,9 @@ typedef struct strata_program_options {
     strata_dtype   precision;     /* of values in the device's memory: STRATA_F32, or STRATA_F16 where the device can;
                                      sums are float32, inputs and outputs too */
     int            threads;       /* 0: the processors this process may use */
+    int            piece;         /* images of a batch that go through the network together, where the images do not depend
+                                     on each other and all runs on the CPU; fewer where they do not divide the batch. 0: as
+                                     suits the processor's caches; the batch size: all. The same bits in any case */
     bool           exact;         /* no kernels that trade bits for speed. Else 3x3 convolutions may use Winograd's
                                      algorithms: errors stay below 1e-4 of a map's largest value, not 2e-5 */
     const char    *pipeline;      /* NULL: the default; "" : none */
@@ -376,7 +379,7 @@ STRATA_API strata_status strata_program_create(strata_graph *g, const strata_pro
 STRATA_API strata_program     *strata_program_ref(strata_program *p);
 STRATA_API void                strata_program_unref(strata_program *p);
 STRATA_API const strata_graph *strata_program_graph(const strata_program *p); /* optimised and placed */
-/* The graph with kernel, cost and memory of each node in comments. */
+/* The graph with kernel, cost and memory of each node in comments; that of a piece, where the batch runs in pieces. */
 STRATA_API strata_status strata_program_print(const strata_program *p, FILE *to, strata_error *err);
 
 typedef struct strata_program_info {
@@ -386,6 +389,7 @@ typedef struct strata_program_info {
     size_t peak_bytes;    /* the most that is in use at once, graph included, by compiling and by one session with its
                              tensors; of the devices' memory too */
     int    parts, steps, fallback_steps, threads;
+    int    pieces;        /* of the batch, which go through all steps one after the other */
     strata_dtype precision; /* of values on the device */
     char   device[160];
 } strata_program_info;
@@ -414,6 +418,9 @@ typedef struct strata_step_profile {
 STRATA_API void strata_session_enable_profile(strata_session *s, bool on);
 STRATA_API int  strata_session_step_count(const strata_session *s);
 STRATA_API strata_step_profile strata_session_step(const strata_session *s, int i);
+/* The same for one piece of the batch alone; above, start_ms is that of the first and the rest are sums. */
+STRATA_API int  strata_session_piece_count(const strata_session *s);
+STRATA_API strata_step_profile strata_session_piece_step(const strata_session *s, int piece, int i);
 
 /* ---- Images -------------------------------------------------------------------------------- */
 

@@ -295,7 +295,7 @@ static void find_lifetimes(compiler *c)
         c->first[i] = INT32_MAX, c->last[i] = -1;
     for (int s = 0; s < p->step_count; s++) {
         widen(c, (int)p->steps[s].node->id, c->time[s], c->time[s]);
-        for (int k = 0; k < STRATA_MAX_OPERANDS; k++)
+        for (int k = 0; k < STEP_OPERANDS; k++)
             if (strata_step_operand(&p->steps[s], k))
                 widen(c, (int)strata_step_operand(&p->steps[s], k)->id, c->time[s], c->time[s]);
     }
@@ -313,7 +313,7 @@ static bool is_read_beside(const compiler *c, int s, int root)
     while (at > 0 && c->time[at - 1] == c->time[s])
         at--;
     for (; at < p->step_count && c->time[at] == c->time[s]; at++)
-        for (int k = 0; k < STRATA_MAX_OPERANDS && at != s; k++)
+        for (int k = 0; k < STEP_OPERANDS && at != s; k++)
             if (strata_step_operand(&p->steps[at], k) && p->place[strata_step_operand(&p->steps[at], k)->id].root == root)
                 return true;
     return false;

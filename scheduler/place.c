@@ -28,6 +28,12 @@ const strata_kernel_def strata_kernel_absorbed = { .name = "absorbed" };
 
 /* ---- Choosing ---------------------------------------------------------------------------------------------- */
 
+/* How a value lies in memory. */
+typedef struct form {
+    strata_layout layout; /* of rank 4 */
+    strata_dtype  dtype;
+} form;
+
 /* Whether the layout of any value around the node makes a difference. */
 static bool has_layout(const strata_node *n)
 {
@@ -38,23 +44,25 @@ static bool has_layout(const strata_node *n)
 }
 
 /* Whether the step of n could compute operand 0 as well: nobody else wants that value, which lies as n would have it. */
-static bool absorbable(const strata_node *n, strata_layout layout)
+static bool absorbable(const strata_node *n, form as)
 {
     const strata_node *x = n->in[0];
-    if (!x || strata_node_is_source(x) || strata_is_elided(x) || strata_is_transfer(x) || x->uses != 1 ||
-        x->device != n->device || x->kernel->absorbs || !x->in[0] ||
-        x->desc.layout != layout || x->desc.dtype != STRATA_F32)
-        return false;
-    for (int k = 1; k < STRATA_MAX_OPERANDS; k++)
-        if (x->in[k] && !strata_node_is_constant(x->in[k]))
-            return false;
-    return true;
+    return x && !strata_node_is_source(x) && !strata_is_elided(x) && !strata_is_transfer(x) && x->uses == 1 &&
+           x->device == n->device && !x->kernel->absorbs && x->in[0] && !strata_node_is_constant(x->in[0]) &&
+           x->desc.layout == as.layout && x->desc.dtype == as.dtype;
+}
+
+/* The type of values around a node on a device, by its kernel. */
+static strata_dtype dtype_of(const strata_program *p, const strata_kernel_def *k, int device)
+{
+    return k && k->half ? p->device[device].dtype : STRATA_F32;
 }
 
 static bool takes(const strata_program *p, const strata_kernel_def *k, const strata_node *n, strata_layout layout)
 {
-    return k->op == n->op && (!k->absorbs || absorbable(n, layout)) && !(p->exact && k->approximate) && ((k->layouts >> layout & 1) || !has_layout(n)) &&
-           (!k->accepts || k->accepts(n));
+    const form as = { layout, dtype_of(p, k, n->device) };
+    return k->op == n->op && (!k->absorbs || absorbable(n, as)) && !(p->exact && k->approximate) &&
+           ((k->layouts >> layout & 1) || !has_layout(n)) && (!k->accepts || k->accepts(n));
 }
 
 static const strata_kernel_def *find_kernel(const strata_program *p, const strata_backend_def *backend,
@@ -69,12 +77,6 @@ static const strata_kernel_def *find_kernel(const strata_program *p, const strat
             return backend->kernels[i];
     return NULL;
 }
-
-/* How a value lies in memory. */
-typedef struct form {
-    strata_layout layout; /* of rank 4 */
-    strata_dtype  dtype;
-} form;
 
 /* Sets device and kernel of n, and the form of its values. */
 static void choose(const strata_program *p, strata_node *n, form *as)
@@ -94,7 +96,7 @@ static void choose(const strata_program *p, strata_node *n, form *as)
             as->layout = STRATA_NCHW;
             n->kernel  = find_kernel(p, backend, n, as->layout);
         }
-        as->dtype = n->kernel && n->kernel->half ? p->device[n->device].dtype : STRATA_F32;
+        as->dtype = dtype_of(p, n->kernel, n->device);
         if (n->kernel)
             return;
     }

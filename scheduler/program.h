@@ -115,10 +115,15 @@ static inline const strata_node *strata_step_first(const strata_step *s)
 {
     return s->kernel->absorbs ? s->node->in[0] : s->node;
 }
-/* Operand k of a step. */
+/* What a step reads: operands of its node, in place of operand 0 that of the node that it absorbs; and from
+ * STRATA_MAX_OPERANDS on the values that this one reads beside. */
+enum { STEP_OPERANDS = 2 * STRATA_MAX_OPERANDS };
 static inline const strata_node *strata_step_operand(const strata_step *s, int k)
 {
-    return k == 0 ? strata_step_first(s)->in[0] : s->node->in[k];
+    if (k < STRATA_MAX_OPERANDS)
+        return k == 0 ? strata_step_first(s)->in[0] : s->node->in[k];
+    const strata_node *x = s->kernel->absorbs && k > STRATA_MAX_OPERANDS ? s->node->in[0]->in[k - STRATA_MAX_OPERANDS] : NULL;
+    return x && !strata_node_is_constant(x) ? x : NULL;
 }
 /* Whether n moves bytes between devices rather than being computed. */
 static inline bool strata_is_transfer(const strata_node *n) { return n->in[0] && n->in[0]->device != n->device && !n->kernel; }

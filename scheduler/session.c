@@ -43,9 +43,10 @@ static void fill_frames(strata_session *s)
             const program_device *d      = &p->device[device];
             const strata_node    *n      = p->steps[k].node;
             strata_frame         *f      = &s->frames[k];
-            for (int j = 0; j < STRATA_MAX_OPERANDS; j++)
+            for (int j = 0; j < STEP_OPERANDS; j++)
                 if (strata_step_operand(&p->steps[k], j))
-                    fill_view(s, &f->in[j], strata_step_operand(&p->steps[k], j), device);
+                    fill_view(s, j < STRATA_MAX_OPERANDS ? &f->in[j] : &f->beside[j - STRATA_MAX_OPERANDS],
+                              strata_step_operand(&p->steps[k], j), device);
             fill_view(s, &f->out, n, device);
             if (p->steps[k].workspace > 0) {
                 f->workspace = (strata_view){ .buffer = s->arena[device], .offset = p->workspace[k] };
@@ -90,7 +91,7 @@ static void blame_largest(const strata_program *p, int device, strata_status sta
 static strata_status allocate(strata_session *s, strata_error *err)
 {
     const strata_program *p = s->p;
-    size_t staging = 0, slots = (size_t)p->step_count * (STRATA_MAX_OPERANDS + 1);
+    size_t staging = 0, slots = (size_t)p->step_count * (STEP_OPERANDS + 1);
     for (int i = 0; i < p->transfer_count; i++)
         if (strata_bytes(&p->transfers[i].to->desc) > staging)
             staging = strata_bytes(&p->transfers[i].to->desc);

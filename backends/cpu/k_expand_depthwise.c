@@ -69,7 +69,7 @@ static bool accepts(const strata_node *n)
     const strata_node *e = n->in[CONV_X];
     if (e->op != &strata_op_conv2d || !cpu_simd_select()->fused || !cpu_conv_fits(e) || !cpu_depthwise_fits(n))
         return false;
-    return cpu_conv_of(e).groups == 1;
+    return e->in[CONV_RESIDUAL] == NULL && cpu_conv_of(e).groups == 1;
 }
 
 static strata_status prepare(strata_step *s, strata_error *err)

@@ -30,6 +30,8 @@ vk_conv    vk_conv_of(const strata_node *n);
 strata_act vk_conv_act(const strata_node *n);
 /* Weights and bias constant, everything within 32 bits. */
 bool vk_conv_accepts(const strata_node *n);
+/* Uploads weights, packed, bias and a constant residual. */
+strata_status vk_conv_prepare(strata_step *s, strata_error *err);
 bool vk_conv_is_depthwise(const vk_conv *c);
 /* Pixel p of the result needs pixel p of x only. */
 bool vk_conv_is_pointwise(const vk_conv *c);
@@ -49,8 +51,8 @@ strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk
 /* How many shapes there are for values of a type. */
 int vk_gemm_tiles(const strata_device *dev, strata_dtype dtype);
 
-/* Binds x, weight, bias and residual, and says with three specialization constants: activation, bias?,
- * residual? */
+/* Binds x, weight, bias, residual and scale, and says with four specialization constants: activation, bias?, residual?,
+ * activation of the scaled x. The scale is that of a product with a gate, which the kernel absorbs. */
 void vk_conv_bind(vk_dispatch *d, const strata_step *s, const strata_frame *f);
 
 #endif

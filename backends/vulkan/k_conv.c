@@ -99,6 +99,13 @@ static strata_status upload_packed(strata_step *s, const vk_conv *c, strata_erro
     return status;
 }
 
+strata_status vk_conv_prepare(strata_step *s, strata_error *err)
+{
+    const vk_conv c = vk_conv_of(s->node);
+    STRATA_TRY(upload_packed(s, &c, err));
+    return upload_vectors(s, err);
+}
+
 /* weight[channel][1][kh][kw] to [kh][kw][channel]. */
 static strata_status upload_depthwise(strata_step *s, const vk_conv *c, strata_error *err)
 {
@@ -117,6 +124,8 @@ static strata_status upload_depthwise(strata_step *s, const vk_conv *c, strata_e
 
 /* ---- Kernels ------------------------------------------------------------------------------------- */
 
+enum { MAP, GATE }; /* operands of a product that is absorbed */
+
 void vk_conv_bind(vk_dispatch *d, const strata_step *s, const strata_frame *f)
 {
     const strata_node *n = s->node;
@@ -125,9 +134,14 @@ void vk_conv_bind(vk_dispatch *d, const strata_step *s, const strata_frame *f)
             vk_read_operand(d, s, f, k);
         else
             vk_unused(d);
+    if (s->kernel->absorbs)
+        vk_read_beside(d, f, GATE);
+    else
+        vk_unused(d);
     vk_spec(d, vk_conv_act(n));
     vk_spec(d, n->in[CONV_BIAS] != NULL);
     vk_spec(d, n->in[CONV_RESIDUAL] != NULL);
+    vk_spec(d, s->kernel->absorbs ? 1 + (uint32_t)((const strata_binary_attrs *)n->in[CONV_X]->attrs)->act : 0);
 }
 
 static strata_status emit_direct(const strata_step *s, const strata_frame *f, const vk_conv *c,
@@ -167,8 +181,7 @@ static strata_status prepare(strata_step *s, strata_error *err)
     vk_gemm       g;
     if (!is_vector(s->device, &c) && vk_gemm_plan(s->device, &c, s->node->desc.dtype, &g))
         s->workspace = vk_gemm_workspace(&c, &g);
-    STRATA_TRY(upload_packed(s, &c, err));
-    return upload_vectors(s, err);
+    return vk_conv_prepare(s, err);
 }
 
 static strata_status emit(const strata_step *s, const strata_frame *f, strata_error *err)
@@ -226,6 +239,29 @@ const strata_kernel_def vk_kernel_conv2d = { .name = "conv2d.product",
                                              .prepare = prepare,
                                              .release = vk_release,
                                              .emit = emit };
+
+/* A 1x1 convolution of a map times a gate for each channel, as at the end of squeeze-excite: the product is formed where x is
+ * loaded. */
+static bool accepts_scaled(const strata_node *n)
+{
+    const strata_node *product = n->in[CONV_X];
+    if (product->op != &strata_op_mul || !vk_conv_accepts(n) || !vk_fits(product) || vk_has_constant(product, GATE))
+        return false;
+    const vk_conv  c = vk_conv_of(n);
+    const int64_t *map = product->in[MAP]->desc.dim, *gate = product->in[GATE]->desc.dim;
+    return vk_conv_is_pointwise(&c) && c.groups == 1 && strata_count(&product->in[MAP]->desc) == strata_count(&product->desc) &&
+           gate[0] == map[0] && gate[1] == map[1] && gate[2] * gate[3] == 1;
+}
+
+const strata_kernel_def vk_kernel_conv2d_scaled = { .name = "conv2d.scaled",
+                                                    .op = &strata_op_conv2d,
+                                                    .layouts = VK_NHWC,
+                                                    .half = true,
+                                                    .absorbs = true,
+                                                    .accepts = accepts_scaled,
+                                                    .prepare = prepare,
+                                                    .release = vk_release,
+                                                    .emit = emit };
 
 const strata_kernel_def vk_kernel_conv2d_depthwise = { .name = "conv2d.depthwise",
                                                        .op = &strata_op_conv2d,

@@ -97,6 +97,11 @@ void vk_read_operand(vk_dispatch *d, const strata_step *s, const strata_frame *f
         bind(d, &f->in[k].buffer->slice, f->in[k].offset, strata_bytes(f->in[k].desc), true, false);
 }
 
+void vk_read_beside(vk_dispatch *d, const strata_frame *f, int k)
+{
+    bind(d, &f->beside[k].buffer->slice, f->beside[k].offset, strata_bytes(f->beside[k].desc), true, false);
+}
+
 void vk_write_result(vk_dispatch *d, const strata_frame *f)
 {
     bind(d, &f->out.buffer->slice, f->out.offset, strata_bytes(f->out.desc), false, true);

@@ -65,6 +65,8 @@ static inline vk_dispatch vk_value_dispatch(const vk_shader *shader, const strat
     return vk_shader_dispatch(f->out.desc->dtype == STRATA_F16 ? shader->half : shader);
 }
 void vk_read_operand(vk_dispatch *d, const strata_step *s, const strata_frame *f, int k);
+/* Operand k of the node that the step absorbs. */
+void vk_read_beside(vk_dispatch *d, const strata_frame *f, int k);
 void vk_write_result(vk_dispatch *d, const strata_frame *f);
 /* Bytes [at, at + size) of the step's workspace. */
 void vk_use_scratch(vk_dispatch *d, const strata_frame *f, size_t at, size_t size, bool read, bool written);

@@ -273,6 +273,8 @@ typedef struct strata_step {
 /* One run of one step: what emit reads and writes. */
 typedef struct strata_frame {
     strata_view in[STRATA_MAX_OPERANDS];
+    strata_view beside[STRATA_MAX_OPERANDS]; /* of a kernel that absorbs: operands 1 and up of the node that it absorbs, without
+                                                its constants */
     strata_view out;
     strata_view workspace; /* step->workspace bytes, desc NULL, aligned to 64; its content is lost between steps */
     void       *stream;    /* the backend's own: nothing for cpu, a command recorder for vulkan */
@@ -288,9 +290,9 @@ struct strata_kernel_def {
     bool approximate;          /* trades bits for speed: beyond the rounding of the op's own formula. Not for programs that
                                   want to be exact */
     bool absorbs;              /* computes the node of operand 0 as well, which then has no step and no memory: frame.in[0] is
-                                  operand 0 of that node, s->node->in[0]. Asked only where that node is to run on the same
-                                  device, nothing else reads its value and its other operands are constants, all of
-                                  which prepare consumes */
+                                  operand 0 of that node, s->node->in[0], and frame.beside are its others. Asked only where
+                                  that node is to run on the same device in the same form and nothing else reads its value;
+                                  prepare consumes all of its constants */
     bool          (*accepts)(const strata_node *n); /* attributes and shapes; NULL: every one. Must not look at data */
     strata_status (*prepare)(strata_step *s, strata_error *err); /* once: pack weights; NULL: nothing to do */
     void          (*release)(strata_step *s);                    /* NULL: nothing to do */

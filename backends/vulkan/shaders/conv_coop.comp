@@ -34,8 +34,9 @@ layout(binding = 1) readonly buffer Weight { uvec4 weight[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
 layout(binding = 3) readonly buffer Residual { float16_t residual[]; };
 layout(binding = 3) readonly buffer Residual8 { uvec4 residual8[]; };
-layout(binding = 4) writeonly buffer Y { float16_t y[]; };
-layout(binding = 4) writeonly buffer Y8 { uvec4 y8[]; };
+layout(binding = 4) readonly buffer Scale8 { uvec4 scale8[]; };
+layout(binding = 5) writeonly buffer Y { float16_t y[]; };
+layout(binding = 5) writeonly buffer Y8 { uvec4 y8[]; };
 
 // In vectors; the odd pitch keeps the rows of a matrix out of each other's banks.
 const uint X_PITCH = DEPTH / 8 + 1, W_PITCH = CHANNELS / 8 + 1;
@@ -55,10 +56,21 @@ uvec4 gather(uint i)
         uint at;
         e[j] = 0.0;
         if (find_element(i, j, at))
-            e[j] = float(x[at]);
+            e[j] = scaled(float(x[at]), scale_at[i] + own_k + j);
     }
     return uvec4(packHalf2x16(vec2(e[0], e[1])), packHalf2x16(vec2(e[2], e[3])), packHalf2x16(vec2(e[4], e[5])),
                  packHalf2x16(vec2(e[6], e[7])));
+}
+
+uint scaled2(uint x, uint by)
+{
+    vec4 v = vec4(unpackHalf2x16(x) * unpackHalf2x16(by), 0.0, 0.0);
+    return packHalf2x16(activate(SCALE - 1, v).xy);
+}
+
+uvec4 scaled8(uvec4 x, uvec4 by)
+{
+    return uvec4(scaled2(x.x, by.x), scaled2(x.y, by.y), scaled2(x.z, by.z), scaled2(x.w, by.w));
 }
 
 void load(uint k0)
@@ -69,7 +81,7 @@ void load(uint k0)
         if (!ALIGNED)
             next_x[i] = gather(i);
         else if (find_vector(i, at))
-            next_x[i] = x8[at / 8];
+            next_x[i] = SCALE == 0 ? x8[at / 8] : scaled8(x8[at / 8], scale8[(scale_at[i] + own_k) / 8]);
     }
     [[unroll]] for (uint i = 0; i < W_ROWS; i++) {
         uint at;
@@ -137,7 +149,7 @@ uint own_quad(uint m, uint e)
 // Loads of several splits are under way at once.
 void add_splits(uint m, uint e)
 {
-    const uint splits = gl_NumWorkGroups.z / p.groups, at_once = 8;
+    const uint splits = split_count(), at_once = 8;
     vec4       low = vec4(0.0), high = vec4(0.0);
     for (uint s = 0; s < splits; s += at_once) {
         vec4 v[2 * at_once];
@@ -206,7 +218,7 @@ void main()
         }
         subgroupBarrier();
     }
-    if (SPLIT && arrives_last())
+    if (SPLIT && arrives_last(tile_at(), split_count()))
         for (uint m = 0; m < MATRICES; m++)
             for (uint e = gl_SubgroupInvocationID; e < 32; e += gl_SubgroupSize)
                 add_splits(m, e);

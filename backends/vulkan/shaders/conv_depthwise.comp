@@ -8,15 +8,15 @@
 #extension GL_EXT_control_flow_attributes : require
 
 layout(local_size_x = 256) in;
-layout(constant_id = 3) const uint COLUMNS = 1;
-layout(constant_id = 4) const uint TAPS    = 3;    // width of the window
-layout(constant_id = 5) const uint STEP    = 1;    // stride between columns; dilation is 1 when COLUMNS is not 1
-layout(constant_id = 6) const uint ROWS    = 1;    // of the window written out, whose loads are under way at once
+layout(constant_id = 4) const uint COLUMNS = 1;
+layout(constant_id = 5) const uint TAPS    = 3;    // width of the window
+layout(constant_id = 6) const uint STEP    = 1;    // stride between columns; dilation is 1 when COLUMNS is not 1
+layout(constant_id = 7) const uint ROWS    = 1;    // of the window written out, whose loads are under way at once
 layout(binding = 0) readonly buffer X { STORED_T x[]; };
 layout(binding = 1) readonly buffer Weight { T weight[]; };
 layout(binding = 2) readonly buffer Bias { T bias[]; };
 layout(binding = 3) readonly buffer Residual { STORED_T residual[]; };
-layout(binding = 4) writeonly buffer Y { STORED_T y[]; };
+layout(binding = 5) writeonly buffer Y { STORED_T y[]; };
 
 const uint SEEN = TAPS > 8 ? 1 : (COLUMNS - 1) * STEP + TAPS; // columns of x that the windows cover
 

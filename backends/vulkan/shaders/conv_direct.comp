@@ -6,12 +6,12 @@
 #include "conv.glsl"
 
 layout(local_size_x = 256) in;
-layout(constant_id = 3) const uint VECTORS = 1; // of four channels: 1 or 2
+layout(constant_id = 4) const uint VECTORS = 1; // of four channels: 1 or 2
 layout(binding = 0) readonly buffer X { STORED x[]; };
 layout(binding = 1) readonly buffer Weight { STORED4 weight[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
 layout(binding = 3) readonly buffer Residual { STORED residual[]; };
-layout(binding = 4) writeonly buffer Y { STORED y[]; };
+layout(binding = 5) writeonly buffer Y { STORED y[]; };
 
 void finish(uint pixel, uint group, uint channel, float v)
 {
@@ -45,7 +45,7 @@ void main()
             uint from = ((uint(window.x) * p.h + uint(row)) * p.w + uint(column)) * p.c + group * p.cg;
             uint at   = (group * p.k + (r * p.kw + s) * p.cg) * step + channel / 4;
             for (uint c = 0; c < p.cg; c++, at += step) {
-                float e = float(x[from + c]);
+                float e = scaled(float(x[from + c]), uint(window.x) * p.c + c);
                 low += e * vec4(weight[at]);
                 if (VECTORS > 1)
                     high += e * vec4(weight[at + 1]);

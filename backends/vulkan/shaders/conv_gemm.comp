@@ -13,8 +13,9 @@ layout(binding = 1) readonly buffer Weight { STORED4 weight[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
 layout(binding = 3) readonly buffer Residual { STORED residual[]; };
 layout(binding = 3) readonly buffer Residual4 { STORED4 residual4[]; };
-layout(binding = 4) writeonly buffer Y { STORED y[]; };
-layout(binding = 4) writeonly buffer Y4 { STORED4 y4[]; };
+layout(binding = 4) readonly buffer Scale4 { STORED4 scale4[]; };
+layout(binding = 5) writeonly buffer Y { STORED y[]; };
+layout(binding = 5) writeonly buffer Y4 { STORED4 y4[]; };
 
 // X lies turned, the pixels of one k side by side.
 const uint X_PITCH = PIXELS + 4;
@@ -23,7 +24,7 @@ shared vec4  ws[DEPTH * CHANNELS / 4];
 
 // What an invocation computes is cut into blocks of 4 x 4, spread evenly over the tile: neighbours then read
 // neighbouring words of shared memory.
-layout(constant_id = 13) const uint STEPS = 1; // of k written out: GPUs gain, compilers for processors choke
+layout(constant_id = 14) const uint STEPS = 1; // of k written out: GPUs gain, compilers for processors choke
 
 const uint QUADS = OWN_PIXELS * OWN_CHANNELS / 4, AT_ONCE = QUADS < 16 ? 16 / QUADS : 1;
 const uint P_BLOCKS = OWN_PIXELS / 4, C_BLOCKS = OWN_CHANNELS / 4;
@@ -37,12 +38,15 @@ void load(uint k0)
         uint at;
         next_x[i] = vec4(0.0);
         if (ALIGNED) {
-            if (find_vector(i, at))
+            if (find_vector(i, at)) {
                 next_x[i] = vec4(x4[at / 4]);
+                if (SCALE > 0)
+                    next_x[i] = activate(SCALE - 1, next_x[i] * vec4(scale4[(scale_at[i] + own_k) / 4]));
+            }
         } else {
             [[unroll]] for (uint j = 0; j < 4; j++)
                 if (find_element(i, j, at))
-                    next_x[i][j] = float(x[at]);
+                    next_x[i][j] = scaled(float(x[at]), scale_at[i] + own_k + j);
         }
     }
     [[unroll]] for (uint i = 0; i < W_ROWS; i++) {
@@ -91,7 +95,7 @@ void finish(uint pixel, uint channel, vec4 v)
 // The sums of all splits in place of those of this one; loads of several splits are under way at once.
 void add_splits(inout vec4 acc[QUADS])
 {
-    const uint t = gl_LocalInvocationID.x, splits = gl_NumWorkGroups.z / p.groups;
+    const uint t = gl_LocalInvocationID.x, splits = split_count();
     [[unroll]] for (uint i = 0; i < QUADS; i++)
         acc[i] = vec4(0.0);
     for (uint s = 0; s < splits; s += AT_ONCE) {
@@ -141,7 +145,7 @@ void main()
     if (SPLIT) {
         [[unroll]] for (uint i = 0; i < QUADS; i++)
             partial[quad_at(split_at, i * THREADS + t)] = acc[i];
-        if (!arrives_last())
+        if (!arrives_last(tile_at(), split_count()))
             return;
         add_splits(acc);
     }

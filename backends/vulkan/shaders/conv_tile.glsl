@@ -7,20 +7,21 @@
 
 #extension GL_EXT_control_flow_attributes : require
 
-layout(constant_id = 3) const bool SPLIT        = false; // a sum of several workgroups
-layout(constant_id = 4) const bool POINTWISE    = false; // 1x1, stride 1: pixel p needs pixel p only
-layout(constant_id = 5) const bool ALIGNED      = false; // channels in of a group come in whole vectors
-layout(constant_id = 6) const bool WIDE         = false; // ... and channels out
-layout(constant_id = 7) const uint PIXELS       = 64;    // of the tile; PIXELS and CHANNELS: powers of two
-layout(constant_id = 8) const uint CHANNELS     = 64;
-layout(constant_id = 9) const uint DEPTH        = 16;    // of the piece of k in shared memory
-layout(constant_id = 10) const uint OWN_PIXELS   = 4;    // of one invocation, or of one subgroup
-layout(constant_id = 11) const uint OWN_CHANNELS = 4;
-layout(constant_id = 12) const uint THREADS      = 256;  // ... which is also the size of the workgroup
-layout(local_size_x_id = 12) in;
+layout(constant_id = 4) const bool SPLIT        = false; // a sum of several workgroups
+layout(constant_id = 5) const bool POINTWISE    = false; // 1x1, stride 1: pixel p needs pixel p only
+layout(constant_id = 6) const bool ALIGNED      = false; // channels in of a group come in whole vectors
+layout(constant_id = 7) const bool WIDE         = false; // ... and channels out
+layout(constant_id = 8) const uint PIXELS       = 64;    // of the tile; PIXELS and CHANNELS: powers of two
+layout(constant_id = 9) const uint CHANNELS     = 64;
+layout(constant_id = 10) const uint DEPTH        = 16;    // of the piece of k in shared memory
+layout(constant_id = 11) const uint OWN_PIXELS   = 4;    // of one invocation, or of one subgroup
+layout(constant_id = 12) const uint OWN_CHANNELS = 4;
+layout(constant_id = 13) const uint THREADS      = 256;  // ... which is also the size of the workgroup
+layout(local_size_x_id = 13) in;
 
-layout(binding = 5) coherent buffer Partial { vec4 partial[]; }; // [tile][split][quad]: four floats of a tile
-layout(binding = 6) coherent buffer Arrived { uint arrived[]; }; // by tile: workgroups whose partial sums are there
+layout(binding = 6) coherent buffer Partial { vec4 partial[]; }; // [tile][split][quad]: four floats of a tile
+#define ARRIVED 7
+#include "arrive.glsl"
 
 const uint VECTORS  = DEPTH / VECTOR;     // of a row of the piece
 const uint ROW_STEP = THREADS / VECTORS;
@@ -30,6 +31,7 @@ const uint W_ROWS   = DEPTH / W_STEP;
 
 uint  first_pixel, first_channel, group, split_at, k_end;
 uint  row_at[ROWS];     // element 0 of the image, or of the pixel when POINTWISE
+uint  scale_at[ROWS];   // with a SCALE, which takes POINTWISE: element 0 of the image's
 ivec2 window_at[ROWS];  // top left corner of the window; far outside for a pixel that does not exist
 uint  own_k;            // of the vector to be loaded next
 uint  channel_in;       // where that is: channel of the group, place in the window
@@ -61,6 +63,8 @@ void begin_tile()
         window_at[i] = ivec2(pixel < p.pixels ? 0 : -0x40000000);
         if (POINTWISE) {
             row_at[i] = pixel * p.c + group * p.cg;
+            if (SCALE > 0)
+                scale_at[i] = pixel / (p.oh * p.ow) * p.c;
         } else if (pixel < p.pixels) {
             ivec3 window = window_of(pixel);
             row_at[i]    = uint(window.x) * p.h * p.w * p.c + group * p.cg;
@@ -125,34 +129,12 @@ bool find_weight(uint i, uint k0, out uint at)
     return k < k_end && channel < p.pitch;
 }
 
-// ---- Split sums: each workgroup writes the partial sums of its tile, the last one to do so adds them up -------------
-//
-// In the order of the splits, whoever comes last, so results are the same bits every time. None waits for another: on
-// a device that runs workgroups one by one this works as well.
+// ---- Split sums: the quads of a tile by each workgroup that has a share of k ------------------------------------------
 
-shared uint before_me;
+uint split_count() { return gl_NumWorkGroups.z / p.groups; }
+uint tile_at() { return group * gl_NumWorkGroups.x * gl_NumWorkGroups.y + flat_group(); }
 
 uint quad_at(uint split, uint quad)
 {
-    const uint tiles = gl_NumWorkGroups.x * gl_NumWorkGroups.y, splits = gl_NumWorkGroups.z / p.groups;
-    return ((group * tiles + flat_group()) * splits + split) * (PIXELS * CHANNELS / 4) + quad;
-}
-
-// For a workgroup whose partial sums are written: whether those of all splits are. Leaves 0 for the next run.
-bool arrives_last()
-{
-    const uint tile = group * gl_NumWorkGroups.x * gl_NumWorkGroups.y + flat_group(),
-               splits = gl_NumWorkGroups.z / p.groups;
-    memoryBarrierBuffer();
-    barrier();
-    if (gl_LocalInvocationID.x == 0) {
-        before_me = atomicAdd(arrived[tile], 1);
-        if (before_me + 1 == splits)
-            atomicExchange(arrived[tile], 0);
-    }
-    barrier();
-    if (before_me + 1 < splits)
-        return false;
-    memoryBarrierBuffer();
-    return true;
+    return (tile_at() * split_count() + split) * (PIXELS * CHANNELS / 4) + quad;
 }

@@ -12,7 +12,7 @@ layout(binding = 0) readonly buffer X { STORED x[]; };
 layout(binding = 1) readonly buffer Weight { STORED4 weight[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
 layout(binding = 3) readonly buffer Residual { STORED residual[]; };
-layout(binding = 4) writeonly buffer Y { STORED y[]; };
+layout(binding = 5) writeonly buffer Y { STORED y[]; };
 
 const uint ACROSS = 4, SLICES = 64, AT_ONCE = 4;
 shared vec4 partial[256];
@@ -20,7 +20,7 @@ shared vec4 partial[256];
 void main()
 {
     const uint t = gl_LocalInvocationID.x, slice = t / ACROSS, blocks = (p.pitch + 15) / 16, at = flat_group();
-    const uint quad = at % blocks * ACROSS + t % ACROSS, pixel = at / blocks, across = p.pitch / 4;
+    const uint quad = at % blocks * ACROSS + t % ACROSS, pixel = at / blocks, across = p.pitch / 4, image = pixel / (p.oh * p.ow);
     vec4       sum = vec4(0.0);
     if (quad < across && pixel < p.pixels)
         for (uint k = slice; k < p.k; k += SLICES * AT_ONCE) {
@@ -28,7 +28,7 @@ void main()
             vec4  w[AT_ONCE];
             [[unroll]] for (uint i = 0; i < AT_ONCE; i++) {
                 const uint from = k + i * SLICES;
-                e[i] = from < p.k ? float(x[pixel * p.c + from]) : 0.0;
+                e[i] = from < p.k ? scaled(float(x[pixel * p.c + from]), image * p.c + from) : 0.0;
                 w[i] = from < p.k ? vec4(weight[from * across + quad]) : vec4(0.0);
             }
             [[unroll]] for (uint i = 0; i < AT_ONCE; i++)

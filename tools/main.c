@@ -85,7 +85,7 @@ static bool is_any(const char *word, const char *a, const char *b, const char *c
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, with its exit code */
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error: files are finished or taken back */
     if (argc < 2) {
         print_overview(stderr);
         return EXIT_USAGE;

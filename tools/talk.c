@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <libgen.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,10 +106,19 @@ static int code_of(enum stage stage, strata_status status)
     return EXIT_UNEXPECTED;
 }
 
+/* Whoever reads our output has seen enough, as with "| head": nobody has to be told. */
+static bool reader_left(void)
+{
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return ferror(stdout) && poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
+}
+
 int talk_failure(enum stage stage, const strata_error *err, const char *next)
 {
     if (err->status == STRATA_INTERNAL)
         next = "this is a bug in Strata: please report the command and this text";
+    if (err->status == STRATA_IO && reader_left())
+        return EXIT_FILES;
     return talk_error(code_of(stage, err->status), "%s%s%s", err->text, next ? "; " : "", next ? next : "");
 }
 
@@ -185,10 +195,14 @@ int talk_finish(int code)
 {
     errno = 0;
     bool failed = ferror(stdout) != 0;
-    if (fflush(stdout) != 0 || failed)
+    failed = fflush(stdout) != 0 || failed;
+    int why = errno;
+    if (reader_left())
+        return code == EXIT_DONE ? EXIT_FILES : code;
+    if (failed)
         return talk_error(code == EXIT_DONE ? EXIT_FILES : code,
                           "standard output: %s; what was printed is not complete",
-                          errno ? strerror(errno) : "write error");
+                          why ? strerror(why) : "write error");
     return code;
 }
 

@@ -121,20 +121,26 @@ static void sleepers_wake(void **state)
 typedef struct meeting {
     pthread_mutex_t mutex;
     pthread_cond_t  all;
-    int             present;
+    int             wanted, present;
+    int             slot[MOST_THREADS]; /* who took each item */
 } meeting;
 
-static void wait_for_two(void *arg, int item, int slot)
+static meeting meeting_of(int wanted)
 {
-    (void)item, (void)slot;
-    meeting *m = arg;
+    return (meeting){ PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, .wanted = wanted };
+}
+
+static void wait_for_all(void *arg, int item, int slot)
+{
+    meeting *m    = arg;
+    m->slot[item] = slot;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 10;
     pthread_mutex_lock(&m->mutex);
     m->present++;
     pthread_cond_broadcast(&m->all);
-    while (m->present < 2 && pthread_cond_timedwait(&m->all, &m->mutex, &until) == 0)
+    while (m->present < m->wanted && pthread_cond_timedwait(&m->all, &m->mutex, &until) == 0)
         ;
     pthread_mutex_unlock(&m->mutex);
 }
@@ -146,18 +152,36 @@ static void workers_take_part(void **state)
     cpu_pool *pool;
     assert_int_equal(cpu_pool_create(2, &pool, NULL), STRATA_OK);
     for (int round = 0; round < 20; round++) {
-        meeting m = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+        meeting m = meeting_of(2);
         if (round % 2)
             nanosleep(&(struct timespec){ 0, 3000000 }, NULL);
-        cpu_pool_run(pool, 2, wait_for_two, &m);
+        cpu_pool_run(pool, 2, wait_for_all, &m);
         assert_int_equal(m.present, 2);
     }
     cpu_pool_destroy(pool);
 }
 
-static void wait_for_two_then_be_late(void *arg, int item, int slot)
+/* Neighbouring items go to the same thread, in each job to the same one. */
+static void threads_begin_with_their_own(void **state)
 {
-    wait_for_two(arg, item, slot);
+    (void)state;
+    for (int threads = 2; threads <= 4; threads++) {
+        cpu_pool *pool;
+        assert_int_equal(cpu_pool_create(threads, &pool, NULL), STRATA_OK);
+        for (int round = 0; round < 5; round++) {
+            meeting m = meeting_of(threads);
+            nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+            cpu_pool_run(pool, threads, wait_for_all, &m);
+            for (int i = 0; i < threads; i++)
+                assert_int_equal(m.slot[i], i);
+        }
+        cpu_pool_destroy(pool);
+    }
+}
+
+static void wait_for_all_then_be_late(void *arg, int item, int slot)
+{
+    wait_for_all(arg, item, slot);
     if (slot != 0)
         nanosleep(&(struct timespec){ 0, 60000000 }, NULL);
 }
@@ -171,8 +195,8 @@ static void caller_sleeps_for_late_worker(void **state)
     struct timespec before, after;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
     for (int round = 0; round < 3; round++) {
-        meeting m = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
-        cpu_pool_run(pool, 2, wait_for_two_then_be_late, &m);
+        meeting m = meeting_of(2);
+        cpu_pool_run(pool, 2, wait_for_all_then_be_late, &m);
         assert_int_equal(m.present, 2);
     }
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
@@ -187,7 +211,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_item_once),    cmocka_unit_test(many_callers),
         cmocka_unit_test(create_and_destroy), cmocka_unit_test(sleepers_wake),
-        cmocka_unit_test(workers_take_part),  cmocka_unit_test(caller_sleeps_for_late_worker),
+        cmocka_unit_test(workers_take_part),  cmocka_unit_test(threads_begin_with_their_own),
+        cmocka_unit_test(caller_sleeps_for_late_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

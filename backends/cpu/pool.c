@@ -1,11 +1,14 @@
 /* pool.c: the claim-based thread pool of pool.h.
  *
- * A pool has a few places for jobs. A place holds a ticket, the number of items not claimed yet, under a
- * generation that changes with every job: (generation << 32) | left. A claim is a compare-and-swap that takes
- * one off. Whoever claimed may read the job's other fields, for the caller cannot leave before that item
- * is counted in `done`; whoever failed to claim has read nothing but the ticket. So no lock is needed, and
- * a job may live on its caller's stack. The generation keeps a slow compare-and-swap from succeeding on a
- * later job whose ticket happens to look the same.
+ * A pool has a few places for jobs. The items of a job are cut into as many runs as the pool has threads, and each
+ * thread begins with its own, then helps with the others'. Neighbouring items work on neighbouring memory, so what a
+ * thread has written in one step of a network is mostly what it reads in the next, from its own cache.
+ *
+ * Each run has a ticket, the number of its items not claimed yet, under a generation that changes with every job:
+ * (generation << 32) | left. A claim is a compare-and-swap that takes one off. Whoever claimed may read the job's other
+ * fields, for the caller cannot leave before that item is counted in `done`; whoever failed to claim has read nothing but
+ * tickets. So no lock is needed, and a job may live on its caller's stack. The generation keeps a slow compare-and-swap
+ * from succeeding on a later job whose ticket happens to look the same.
  *
  * Idle workers spin for some tens of microseconds, the gap between two steps of a network, then sleep on a
  * condition variable. `posted` counts jobs: a worker sleeps only while it still has the value read before it
@@ -21,6 +24,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     PLACES = 8,          /* jobs at once that workers can see; further callers do their jobs alone */
@@ -28,12 +32,18 @@ enum {
     SPINS_FINISH = 5000, /* looks at `done` before the caller sleeps */
 };
 
+/* On a cache line of its own: tickets are what threads fight for. */
+typedef struct run {
+    _Alignas(64) _Atomic uint64_t ticket;
+} run;
+
 typedef struct place {
-    _Alignas(64) _Atomic uint64_t ticket; /* on a cache line of its own: it is what threads fight for */
     _Alignas(64) atomic_int done;
     atomic_bool waiting; /* the caller sleeps until all is done */
-    atomic_bool taken;
-    int         count; /* from here: written by the caller before the ticket, read after a claim */
+    atomic_bool taken; /* by a caller */
+    atomic_bool open;  /* all tickets are there: before, a worker might find another's run and miss its own */
+    run        *runs;  /* [pool->runs] */
+    int         count; /* from here: written by the caller before the tickets, read after a claim */
     cpu_pool_fn fn;
     void       *arg;
 } place;
@@ -52,6 +62,8 @@ struct cpu_pool {
     pthread_mutex_t mutex;
     pthread_cond_t  wake, finished; /* for workers; for callers */
     int             threads; /* workers and the caller */
+    int             runs;    /* of a job: the threads asked for */
+    run            *tickets; /* [PLACES][runs] */
     worker         *workers; /* threads - 1 */
 };
 
@@ -64,12 +76,18 @@ static inline void relax(void)
 #endif
 }
 
-/* The item claimed, counted from the end of the job, or 0 when there is none. */
-static uint32_t claim(place *p)
+/* How many of `count` items come before run `r`. */
+static int first_item(const cpu_pool *pool, int count, int r)
 {
-    uint64_t t = atomic_load_explicit(&p->ticket, memory_order_relaxed);
+    return (int)((int64_t)count * r / pool->runs);
+}
+
+/* Takes one from a ticket: how many there were, or 0. */
+static uint32_t claim(run *r)
+{
+    uint64_t t = atomic_load_explicit(&r->ticket, memory_order_relaxed);
     while ((uint32_t)t != 0)
-        if (atomic_compare_exchange_weak_explicit(&p->ticket, &t, t - 1, memory_order_acquire,
+        if (atomic_compare_exchange_weak_explicit(&r->ticket, &t, t - 1, memory_order_acquire,
                                                   memory_order_relaxed))
             return (uint32_t)t;
     return 0;
@@ -79,10 +97,11 @@ static uint32_t claim(place *p)
 static bool help(cpu_pool *pool, place *p, int slot)
 {
     int finished = 0, count = 0;
-    for (uint32_t left; (left = claim(p)) != 0; finished++) {
-        count = p->count;
-        p->fn(p->arg, count - (int)left, slot);
-    }
+    for (int i = 0, r = slot; i < pool->runs; i++, r = r + 1 < pool->runs ? r + 1 : 0)
+        for (uint32_t left; (left = claim(&p->runs[r])) != 0; finished++) {
+            count = p->count;
+            p->fn(p->arg, first_item(pool, count, r + 1) - (int)left, slot);
+        }
     if (finished == 0)
         return false;
     /* From here the caller may be gone, the place another's: who then waits is woken too early and looks again. */
@@ -127,8 +146,10 @@ static void *work(void *arg)
     while (!atomic_load_explicit(&pool->quit, memory_order_relaxed)) {
         uint64_t seen = atomic_load(&pool->posted);
         bool found = false;
-        for (int i = 0; i < PLACES; i++) /* each worker begins elsewhere, so that callers get equal help */
-            found |= help(pool, &pool->places[(i + w->slot) % PLACES], w->slot);
+        for (int i = 0; i < PLACES; i++) { /* each worker begins elsewhere, so that callers get equal help */
+            place *p = &pool->places[(i + w->slot) % PLACES];
+            found |= atomic_load_explicit(&p->open, memory_order_acquire) && help(pool, p, w->slot);
+        }
         if (found) {
             spins = 0;
         } else if (++spins < SPINS_IDLE) {
@@ -162,8 +183,12 @@ void cpu_pool_run(cpu_pool *pool, int count, cpu_pool_fn fn, void *arg)
     p->fn = fn;
     p->arg = arg;
     atomic_store_explicit(&p->done, 0, memory_order_relaxed);
-    uint64_t generation = (atomic_load_explicit(&p->ticket, memory_order_relaxed) >> 32) + 1;
-    atomic_store_explicit(&p->ticket, generation << 32 | (uint32_t)count, memory_order_release);
+    for (int r = 0; r < pool->runs; r++) {
+        uint64_t generation = (atomic_load_explicit(&p->runs[r].ticket, memory_order_relaxed) >> 32) + 1;
+        uint32_t items = (uint32_t)(first_item(pool, count, r + 1) - first_item(pool, count, r));
+        atomic_store_explicit(&p->runs[r].ticket, generation << 32 | items, memory_order_release);
+    }
+    atomic_store_explicit(&p->open, true, memory_order_release);
 
     atomic_fetch_add(&pool->posted, 1);
     if (atomic_load(&pool->sleepers) != 0) {
@@ -173,6 +198,7 @@ void cpu_pool_run(cpu_pool *pool, int count, cpu_pool_fn fn, void *arg)
     }
 
     help(pool, p, 0);
+    atomic_store_explicit(&p->open, false, memory_order_relaxed); /* nothing is left to claim */
     wait_until_done(pool, p);
     atomic_store_explicit(&p->taken, false, memory_order_release);
 }
@@ -188,12 +214,19 @@ strata_status cpu_pool_create(int threads, cpu_pool **out, strata_error *err)
     cpu_pool *pool = aligned_alloc(64, sizeof *pool);
     if (pool == NULL)
         return strata_fail(err, STRATA_NOMEM, "cpu: no memory for a thread pool");
-    *pool = (cpu_pool){ .threads = 1 };
+    *pool = (cpu_pool){ .threads = 1, .runs = threads };
+    size_t ticket_bytes = PLACES * (size_t)threads * sizeof *pool->tickets;
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
-    if (pool->workers == NULL) {
+    pool->tickets = aligned_alloc(64, ticket_bytes);
+    if (pool->workers == NULL || pool->tickets == NULL) {
+        free(pool->workers);
+        free(pool->tickets);
         free(pool);
         return strata_fail(err, STRATA_NOMEM, "cpu: no memory for %d threads", threads);
     }
+    memset(pool->tickets, 0, ticket_bytes);
+    for (int i = 0; i < PLACES; i++)
+        pool->places[i].runs = pool->tickets + (size_t)i * (size_t)threads;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->finished, NULL);
@@ -222,6 +255,7 @@ void cpu_pool_destroy(cpu_pool *pool)
     pthread_cond_destroy(&pool->wake);
     pthread_cond_destroy(&pool->finished);
     pthread_mutex_destroy(&pool->mutex);
+    free(pool->tickets);
     free(pool->workers);
     free(pool);
 }

@@ -1,7 +1,8 @@
 /* pool.h: threads that share the items of a job with the thread that posted it.
  *
  * Threads claim items one by one with an atomic ticket, so nobody waits for a thread that has claimed
- * nothing: a worker that is asleep, or whose core is busy elsewhere, costs a job nothing. Several callers may
+ * nothing: a worker that is asleep, or whose core is busy elsewhere, costs a job nothing. Each begins with its own
+ * run of neighbouring items, so that it finds in its cache what it wrote in the step before. Several callers may
  * post jobs to one pool at the same time; each takes part in its own.
  */
 #ifndef STRATA_CPU_POOL_H

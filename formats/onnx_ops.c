@@ -8,6 +8,7 @@
  *   gelu         (x * 0.5) * (1 + Tanh(x * 0.79788456 * (1 + x * x * 0.044715))): engines know this form
  *   gelu_erf     (x * 0.5) * (1 + Erf(x / sqrt(2)))
  *   rsqrt        Reciprocal(Sqrt(x))
+ *   split_sum    a Slice for each split, and Add; Reshape and Softmax of the logits
  *   partial_add  Concat(x[:, :D] + y, x[:, D:]), as the PyTorch models have it
  *
  * A symbolic batch allows nothing that looks at dim 0 of a value: such a node is refused by name. */
@@ -197,6 +198,34 @@ static void write_partial_add(onnx_model *m, const strata_node *n, const char *r
     onnx_set_int(m, "axis", 1);
 }
 
+/* x is split by Slice; the softmax is over dim 1 of the logits as [N, splits, channels]. */
+static void write_split_sum(onnx_model *m, const strata_node *n, const char *result)
+{
+    const int     splits = ((const strata_split_sum_attrs *)n->attrs)->splits;
+    const int64_t channels = n->desc.dim[1];
+    const char   *x = x_of(m, n), *sum = NULL;
+    if (n->in[Y]) {
+        const char *parted = onnx_temp(m, n, "parted"), *shares = onnx_temp(m, n, "shares");
+        const char *weight = onnx_temp(m, n, "weight"), *weighted = onnx_temp(m, n, "weighted");
+        const char *parts = onnx_numbers(m, onnx_temp(m, n, "parts"), (int64_t[]){ 0, splits, channels }, 3);
+        const char *whole = onnx_numbers(m, onnx_temp(m, n, "whole"), (int64_t[]){ 0, splits * channels, 1, 1 }, 4);
+        onnx_node(m, "Reshape", parted, onnx_value(m, n->in[Y]), parts);
+        onnx_node(m, "Softmax", shares, parted);
+        onnx_set_int(m, "axis", 1);
+        onnx_node(m, "Reshape", weight, shares, whole);
+        onnx_node(m, "Mul", weighted, x, weight);
+        x = weighted;
+    }
+    for (int r = 0; r < splits; r++) {
+        const char *what = onnx_text(m, "split%d", r), *part = splits == 1 ? result : onnx_temp(m, n, what);
+        emit_slice(m, n, x, 1, r * channels, (r + 1) * channels, what, part);
+        const char *so_far = r == 0 ? part : r == splits - 1 ? result : onnx_temp(m, n, onnx_text(m, "sum%d", r));
+        if (r > 0)
+            onnx_node(m, "Add", so_far, sum, part);
+        sum = so_far;
+    }
+}
+
 static void write_softmax(onnx_model *m, const strata_node *n, const char *result)
 {
     int axis = ((const strata_softmax_attrs *)n->attrs)->axis;
@@ -322,6 +351,7 @@ static const struct {
     { &strata_op_add_scalar, write_add_scalar },
     { &strata_op_mul_scalar, write_mul_scalar },
     { &strata_op_partial_add, write_partial_add },
+    { &strata_op_split_sum, write_split_sum },
     { &strata_op_reshape, write_reshape },
     { &strata_op_transpose, write_transpose },
     { &strata_op_slice, write_slice },

@@ -14,8 +14,9 @@ typedef struct resnest_config {
 
 /* A convolution into RADIX splits, and their sum weighted per channel by a softmax over the splits:
  *   u = relu(bn(conv(x)))
- *   a = softmax over r of fc2(relu(bn(fc1(mean of sum_r u_r))))
- *   y = sum_r a_r u_r */
+ *   a = softmax over r of fc2(relu(bn(fc1(sum_r mean of u_r))))
+ *   y = sum_r a_r u_r
+ * The means come before the sum, which then is one of vectors. */
 static strata_node *split_attention(strata_builder *b, strata_node *x)
 {
     int channels = nn_channels(x);
@@ -24,19 +25,11 @@ static strata_node *split_attention(strata_builder *b, strata_node *x)
     strata_node *u = nn_conv2d(b, x, "conv", channels * RADIX, 3, .pad = 1, .groups = RADIX);
     u = nn_relu(b, nn_batch_norm(b, u, "bn0"));
 
-    strata_node *first = nn_slice(b, u, 1, 0, channels);
-    strata_node *second = nn_slice(b, u, 1, channels, 2 * channels);
-    strata_node *a = nn_global_avg_pool(b, nn_add(b, first, second));
+    strata_node *a = nn_split_sum(b, nn_global_avg_pool(b, u), NULL, RADIX);
     a = nn_conv2d(b, a, "fc1", hidden, 1, .bias = true);
     a = nn_relu(b, nn_batch_norm(b, a, "bn1"));
     a = nn_conv2d(b, a, "fc2", channels * RADIX, 1, .bias = true);
-    a = nn_softmax(b, nn_reshape(b, a, -1, RADIX, channels), 1);
-    a = nn_reshape(b, a, -1, RADIX * channels, 1, 1);
-
-    u = nn_mul(b, u, a);
-    first = nn_slice(b, u, 1, 0, channels);
-    second = nn_slice(b, u, 1, channels, 2 * channels);
-    return nn_add(b, first, second);
+    return nn_split_sum(b, u, a, RADIX);
 }
 
 /* ResNet-D's shortcut: the mean of each cell, then a 1x1 convolution. */

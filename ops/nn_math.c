@@ -47,6 +47,11 @@ strata_node *nn_partial_add(strata_builder *b, strata_node *x, strata_node *y)
     return strata_emit(b, &strata_op_partial_add, NULL, NULL, x, y);
 }
 
+strata_node *nn_split_sum(strata_builder *b, strata_node *x, strata_node *logits, int splits)
+{
+    return strata_emit(b, &strata_op_split_sum, NULL, &(strata_split_sum_attrs){ splits }, x, logits);
+}
+
 strata_node *nn_neg(strata_builder *b, strata_node *x)
 {
     return strata_emit(b, &strata_op_neg, NULL, NULL, x);

@@ -341,6 +341,39 @@ static void test_partial_add(void **state)
     }
 }
 
+/* As ResNeSt's authors write it: slices, a softmax over them, products, a sum. */
+static void test_split_sum(void **state)
+{
+    (void)state;
+    noise_seed();
+    for (int round = 0; round < 20; round++) {
+        int64_t splits = pick(1, 4), channels = pick(1, 5), h = pick(1, 4), w = pick(1, 4), batch = pick(1, 3), area = h * w;
+        bool    weighted = round % 3 > 0;
+        op_run  r, share;
+        op_begin(&r, &strata_op_split_sum, &(strata_split_sum_attrs){ (int)splits });
+        ARG(&r, batch, splits * channels, h, w);
+        if (weighted) {
+            ARG(&r, batch, splits * channels, 1, 1);
+            op_begin(&share, &strata_op_softmax, &(strata_softmax_attrs){ 1 });
+            memcpy(ARG(&share, batch, splits, channels), r.x[1], (size_t)(batch * splits * channels) * sizeof(float));
+            op_eval(&share);
+        }
+        op_eval(&r);
+        for (int64_t i = 0; i < strata_count(&r.n.desc); i++) {
+            int64_t n = i / (channels * area), c = i / area % channels;
+            double  sum = 0;
+            for (int64_t s = 0; s < splits; s++) {
+                int64_t at = (n * splits + s) * channels + c;
+                sum += (weighted ? share.y[at] : 1) * (double)r.x[0][at * area + i % area];
+            }
+            assert_close(r.y + i, &sum, 1, 2e-6);
+        }
+        op_end(&r);
+        if (weighted)
+            op_end(&share);
+    }
+}
+
 /* ---- Moving elements ---- */
 
 static int some_box(int64_t dim[STRATA_MAX_RANK], int most)
@@ -481,7 +514,7 @@ int main(void)
         cmocka_unit_test(test_activation_ops), cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_nest),
         cmocka_unit_test(test_binary),      cmocka_unit_test(test_unary),
-        cmocka_unit_test(test_partial_add), cmocka_unit_test(test_reshape),
+        cmocka_unit_test(test_partial_add), cmocka_unit_test(test_split_sum), cmocka_unit_test(test_reshape),
         cmocka_unit_test(test_transpose),   cmocka_unit_test(test_slice_and_concat),
         cmocka_unit_test(test_pad),
     };

@@ -304,6 +304,19 @@ static void grn_any(op_case *r, int batch)
     PARAM(r, c);
 }
 
+static void split_sum_any(op_case *r, int batch)
+{
+    strata_split_sum_attrs a = { pick(r, 1, 4) };
+    begin(r, &strata_op_split_sum, &a);
+    int  c = a.splits * size(r, 40), h = size(r, 12), w = size(r, 12);
+    bool weighted = pick(r, 0, 2) > 0;
+    VALUE(r, batch, c, h, w);
+    if (weighted)
+        VALUE(r, batch, c, 1, 1);
+    else
+        absent(r);
+}
+
 /* A value of any rank; its first dim is the batch. */
 static void any_value(op_case *r, int batch)
 {
@@ -495,6 +508,7 @@ const op_case_def op_case_defs[] = {
     { &strata_op_add_scalar, "any", 10, add_scalar_any, 1e-6 },
     { &strata_op_mul_scalar, "any", 10, mul_scalar_any, 1e-6 },
     { &strata_op_partial_add, "any", 30, partial_add_any, 1e-6 },
+    { &strata_op_split_sum, "any", 30, split_sum_any, 2e-6 },
     { &strata_op_reshape, "any", 20, reshape_any, 0 },
     { &strata_op_transpose, "any", 80, transpose_any, 0 },
     { &strata_op_slice, "any", 60, slice_any, 0 },

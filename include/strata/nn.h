@@ -111,6 +111,8 @@ STRATA_API strata_node *nn_add(strata_builder *b, strata_node *x, strata_node *y
 STRATA_API strata_node *nn_sub(strata_builder *b, strata_node *x, strata_node *y);
 STRATA_API strata_node *nn_mul(strata_builder *b, strata_node *x, strata_node *y);
 STRATA_API strata_node *nn_partial_add(strata_builder *b, strata_node *x, strata_node *y);
+/* logits may be NULL. */
+STRATA_API strata_node *nn_split_sum(strata_builder *b, strata_node *x, strata_node *logits, int splits);
 STRATA_API strata_node *nn_neg(strata_builder *b, strata_node *x);
 STRATA_API strata_node *nn_rsqrt(strata_builder *b, strata_node *x);
 STRATA_API strata_node *nn_add_scalar(strata_builder *b, strata_node *x, double value);

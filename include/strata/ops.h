@@ -53,6 +53,9 @@ typedef struct strata_binary_attrs { int act; } strata_binary_attrs;
 typedef struct strata_scalar_attrs { double value; } strata_scalar_attrs;
 /* neg, rsqrt, sqrt (x): no attributes */
 /* partial_add(x[N,C,...], y[N,D,...]), D <= C: y added to the first D channels (ReXNet's shortcut) */
+/* split_sum(x[N,R*C,H,W], logits[N,R*C,1,1]?) -> [N,C,H,W]: the sum of R splits of the channels, weighted by a softmax over
+ * splits where there are logits (split attention of ResNeSt) */
+typedef struct strata_split_sum_attrs { int splits; } strata_split_sum_attrs;
 
 typedef struct strata_softmax_attrs { int axis; } strata_softmax_attrs;
 typedef struct strata_reshape_attrs { strata_ints shape; } strata_reshape_attrs; /* no -1 here: resolved by nn.h */

@@ -1,5 +1,6 @@
 /* cpu.c: the CPU as a backend: its device, buffers and recordings. Kernels are in k_*.c, listed in
  * kernels.def. */
+#include "ahead.h"
 #include "cpu.h"
 #include "gemm.h"
 
@@ -20,6 +21,7 @@ typedef struct recording {
     const strata_step *steps;
     strata_frame      *frames;
     int                count;
+    cpu_ahead         *ahead; /* of each step */
 } recording;
 
 /* Asks for huge pages where whole ones fit, which takes no more memory: a walk over the weights of a large layer
@@ -195,9 +197,14 @@ static strata_status record(strata_device *dev, const strata_step *steps, strata
     (void)dev;
     *out = NULL;
     recording *r = malloc(sizeof *r);
-    if (r == NULL)
+    cpu_ahead *ahead = calloc((size_t)count + 1, sizeof *ahead);
+    if (r == NULL || ahead == NULL) {
+        free(r);
+        free(ahead);
         return strata_fail(err, STRATA_NOMEM, "cpu: no memory for a recording");
-    *r = (recording){ steps, frames, count };
+    }
+    cpu_plan_ahead(steps, frames, count, ahead);
+    *r = (recording){ steps, frames, count, ahead };
     *out = r;
     return STRATA_OK;
 }
@@ -227,7 +234,9 @@ static strata_status run(strata_device *dev, void *recorded, double (*ms)[2], st
 static void discard(strata_device *dev, void *recorded)
 {
     (void)dev;
-    free(recorded);
+    recording *r = recorded;
+    free(r->ahead);
+    free(r);
 }
 
 /* Kernels compute with float32 only. */

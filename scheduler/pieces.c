@@ -90,10 +90,11 @@ static double bytes_of_maps(const strata_node *n, int64_t batch)
     return (double)bytes / (double)batch;
 }
 
+/* A byte of a map that is not in a cache, in bytes of constants, which kernels fetch ahead: by bench/pieces. */
+static const double MAP_COST = 1.5;
+
 /* What an image costs in bytes moved between memory and caches when `images` go through the network together: its share of
- * the constants, and the maps of steps that together are larger than the working set. These count twice: a result on its
- * way to memory is another transfer than its way back, and unlike constants it is not asked for ahead. Made from
- * bench/pieces, where it is within a few percent of the best choice for sizes from 64 to 224. */
+ * the constants, which each piece reads anew, and the maps of steps that do not find those of the step before in a cache. */
 static double traffic(const strata_program *p, const bool *live, int64_t batch, int64_t images, size_t working_set)
 {
     double bytes = 0;
@@ -105,7 +106,7 @@ static double traffic(const strata_program *p, const bool *live, int64_t batch, 
             bytes += (double)strata_bytes(&n->desc) / (double)images;
         const double maps = bytes_of_maps(n, batch);
         if (maps * (double)images > (double)working_set)
-            bytes += 2 * maps;
+            bytes += MAP_COST * maps;
     }
     return bytes;
 }

@@ -183,6 +183,26 @@ static void test_set_rows(void **state)
 
 /* ---- How many -------------------------------------------------------------------------------------------------------- */
 
+/* Every family of models consists of ops that say what they do to rows. */
+static void test_models(void **state)
+{
+    (void)state;
+    static const char *const models[] = { "convnextv2_atto", "dummynet1", "efficientnet_b0", "mobilenet_v2_035_96",
+                                          "mobilenet_v3_small_075", "repvgg_a0", "resnest14", "resnet18", "rexnet_09" };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        const strata_create_options how = { .batch = 3, .height = 64, .width = 64, .num_classes = 3 };
+        strata_graph               *g;
+        strata_error                err;
+        if (strata_create_model(ctx, models[i], &how, &g, &err) != STRATA_OK)
+            fail_msg("%s", err.text);
+        assert_int_equal(strata_graph_bind_random(g, 1, 2, NULL), STRATA_OK);
+        strata_program *p = program_of(g, &(strata_program_options){ .piece = 1 });
+        if (pieces_of(p) != 3)
+            fail_msg("%s: %d pieces", models[i], pieces_of(p));
+        strata_program_unref(p);
+    }
+}
+
 /* Of many small images with large weights several go together; of large ones few. */
 static void test_choice(void **state)
 {
@@ -216,7 +236,7 @@ static void test_pieces_need_host_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_whole_or_not), cmocka_unit_test(test_set_rows),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_whole_or_not), cmocka_unit_test(test_set_rows), cmocka_unit_test(test_models),
                                         cmocka_unit_test(test_choice), cmocka_unit_test(test_pieces_need_host_memory) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -381,6 +381,30 @@ strata_status strata_session_run(strata_session *s, strata_tensor *const *in, st
     return w.status;
 }
 
+/* ---- Tuning ------------------------------------------------------------------------------------------------- */
+
+strata_status strata_session_tune(strata_session *s, strata_tuned_fn fn, void *user, strata_error *err)
+{
+    if (s->instead)
+        return strata_session_tune(s->instead, fn, user, err);
+    const strata_program *p = s->p;
+    const program_device *d = &p->device[0];
+    if (!d->backend->tune)
+        return strata_fail(err, STRATA_UNSUPPORTED, "there is nothing to tune on %s:%d %s; --device names another",
+                           d->backend->name, d->info.index, d->info.name);
+    if (atomic_exchange(&s->busy, true))
+        return strata_fail(err, STRATA_BUSY, "the session is running a request");
+    strata_status status = STRATA_OK;
+    for (int i = 0; i < p->part_count && status == STRATA_OK; i++) {
+        const program_part *part = &p->parts[i];
+        if (part->device == 0 && part->step_count > 0)
+            status = d->backend->tune(d->device, p->steps + part->first_step, s->frames + part->first_step,
+                                      part->step_count, fn, user, err);
+    }
+    atomic_store(&s->busy, false);
+    return status;
+}
+
 /* ---- Profile ------------------------------------------------------------------------------------------------ */
 
 void strata_session_enable_profile(strata_session *s, bool on)

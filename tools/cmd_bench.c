@@ -23,6 +23,7 @@ struct bench {
     strata_tensor_desc    input_desc;
     uint64_t              macs;
     double                load_ms, compile_ms;
+    json_t               *tuned; /* rows; NULL without --tune */
     double               *ms; /* of each run, sorted by finish_times */
     int                   runs;
 };
@@ -64,6 +65,49 @@ static int prepare(struct bench *b)
                         (size_t)strata_count(&b->input_desc));
     return EXIT_DONE;
 }
+
+/* The program may be prepared again. */
+static void put_away(struct bench *b)
+{
+    strata_session_destroy(b->session);
+    strata_program_unref(b->program);
+    strata_tensor_unref(b->input);
+    for (int i = 0; b->outputs && i < b->output_count; i++)
+        strata_tensor_unref(b->outputs[i]);
+    free(b->outputs);
+    b->session = NULL, b->program = NULL, b->input = NULL, b->outputs = NULL;
+}
+
+/* ---- Tuning ---------------------------------------------------------------------------------- */
+
+static void note_tuned(void *user, const strata_tuned *t)
+{
+    struct bench *b = user;
+    json_array_append_new(b->tuned, json_pack("{s:o, s:i, s:s, s:f, s:f, s:b}", "node", talk_json_text(t->node), "nodes",
+                                              t->nodes, "choice", t->choice, "estimated_ms", t->estimated_ms, "best_ms",
+                                              t->best_ms, "kept", t->kept));
+    if (!b->o->json && t->kept)
+        printf("tuned      %s (%d): %s, %.1f us for %.1f\n", t->node, t->nodes, t->choice, t->best_ms * 1e3,
+               t->estimated_ms * 1e3);
+}
+
+/* Then prepares the program again, with what was kept. */
+static int tune(struct bench *b)
+{
+    strata_error err = { 0 };
+    b->tuned = json_array();
+    if (strata_session_tune(b->session, note_tuned, b, &err) != STRATA_OK)
+        return talk_failure(STAGE_DEVICE, &err, NULL);
+    size_t kept = 0;
+    for (size_t i = 0; i < json_array_size(b->tuned); i++)
+        kept += json_is_true(json_object_get(json_array_get(b->tuned, i), "kept"));
+    if (!b->o->json)
+        printf("tuned      %zu of %zu kinds of steps are faster and kept\n", kept, json_array_size(b->tuned));
+    put_away(b);
+    return prepare(b);
+}
+
+/* ---- Times ----------------------------------------------------------------------------------- */
 
 static int run_once(struct bench *b, double *ms)
 {
@@ -144,6 +188,8 @@ static int print_json(const struct bench *b, const struct profile *profile)
                   (double)info.peak_bytes / 1e6, "arena_mb",
                   (double)info.arena_bytes / 1e6, "weights_mb", (double)info.weight_bytes / 1e6, "macs",
                   (json_int_t)b->macs, "gflops", median > 0 ? 2 * (double)b->macs / median / 1e6 : 0);
+    if (result && b->tuned)
+        json_object_set(result, "tuned", b->tuned);
     if (result && b->o->per_node)
         json_object_set_new(result, "nodes", profile_json(profile));
     return talk_json(result);
@@ -206,12 +252,8 @@ static int report(struct bench *b)
 
 static void clean_up(struct bench *b)
 {
-    strata_session_destroy(b->session);
-    strata_program_unref(b->program);
-    strata_tensor_unref(b->input);
-    for (int i = 0; b->outputs && i < b->output_count; i++)
-        strata_tensor_unref(b->outputs[i]);
-    free(b->outputs);
+    put_away(b);
+    json_decref(b->tuned);
     free(b->ms);
     model_close(&b->model);
 }
@@ -226,6 +268,8 @@ static int run(const struct options *o)
         code = model_open(o, o->args[0], &b.model);
     if (!code)
         code = prepare(&b);
+    if (!code && o->tune)
+        code = tune(&b);
     if (!code)
         code = time_runs(&b);
     if (!code)
@@ -243,7 +287,8 @@ const struct command command_bench = {
     .examples = "  strata bench resnet50 --random-weights 1\n"
                 "  strata bench resnet50 --random-weights 1 --threads 1 --at stride:8 --json\n"
                 "  strata bench resnet50 --random-weights 1 --per-node\n"
-                "  strata bench resnet50 --random-weights 1 --profile trace.json\n",
+                "  strata bench resnet50 --random-weights 1 --profile trace.json\n"
+                "  strata bench resnet50 --random-weights 1 --device vulkan --precision fp16 --tune\n",
     .bit = FOR_BENCH,
     .min_args = 1,
     .max_args = 1,

@@ -107,6 +107,8 @@ const struct option_def option_table[] = {
       "the largest difference that agrees, over the largest magnitude of the reference's value (default 1e-4)" },
     { "per-node", 0, OPTION_FLAG, FIELD(per_node), FOR_BENCH, SECTION_RESULT, NULL,
       "a table of the time of every step" },
+    { "tune", 0, OPTION_FLAG, FIELD(tune), FOR_BENCH, SECTION_RESULT, NULL,
+      "first measure what the device can choose between for each step, and keep what is faster for later programs" },
     { "profile", 0, OPTION_TEXT, FIELD(profile), FOR_BENCH, SECTION_RESULT, "FILE.json",
       "a trace of one run for chrome://tracing or ui.perfetto.dev" },
     { "convert", 0, OPTION_TEXT, FIELD(convert), FOR_WEIGHTS, SECTION_RESULT, "OUT.safetensors",

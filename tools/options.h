@@ -33,7 +33,7 @@ struct options {
     const char *output, *picture, *dump_input, *profile, *image;
     const char *dump_values[2], *diff[2]; /* GLOB, DIR; A, B */
     int         dtype, format;            /* enum strata_dtype (f32, f16); enum dump_form */
-    bool        json, features, per_node, plan, stats, check_finite, exit_code;
+    bool        json, features, per_node, tune, plan, stats, check_finite, exit_code;
     bool        dynamic_batch, external_data;
     const char *after;
     /* how to run */

@@ -26,7 +26,7 @@ typedef struct tile_shape {
                                         * 0: rather than a smaller one, more splits */
 } tile_shape;
 
-/* Largest first; measured with bench/vulkan_tiles.c on an H200. pixels * depth and channels * depth are multiples of
+/* Largest first; measured as tune.c does on an H200. pixels * depth and channels * depth are multiples of
  * what all invocations load at once. Shared memory: 4 * depth * (pixels + channels + 4) bytes. */
 static const tile_shape float_shapes[] = {
     { 128, 64, 16, 8, 8, 8 }, { 64, 64, 16, 8, 4, 8 }, { 64, 64, 16, 4, 4, 8 },

@@ -1,5 +1,5 @@
 /* tuning.h: tile shapes and splits that were measured on a device, in a file beside its compiled pipelines: what
- * vk_gemm_plan takes before it estimates. bench/vulkan_tiles.c measures and saves them.
+ * vk_gemm_plan takes before it estimates. tune.c measures and saves them.
  *
  * The file is named by adapter, driver and shaders, and has a checksum; one that does not fit is as good as none. A device
  * reads it when it is opened, and keeps to what it has read. */
@@ -26,5 +26,9 @@ const vk_tuned *vk_tuning_find(const strata_device *dev, const vk_conv *c, strat
 vk_tuned vk_gemm_tuned(const strata_device *dev, const vk_conv *c, strata_dtype dtype, int tile, uint32_t splits);
 /* Adds these to the file of the device, in place of what that has on the same convolutions. False: it cannot be written. */
 bool vk_tuning_save(const strata_device *dev, const vk_tuned *list, int count);
+
+/* The member of the backend. */
+strata_status vk_tune(strata_device *dev, const strata_step *steps, const strata_frame *frames, int count, strata_tuned_fn fn,
+                      void *user, strata_error *err);
 
 #endif

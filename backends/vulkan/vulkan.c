@@ -1,6 +1,7 @@
 /* vulkan.c: Vulkan as a backend: its devices, buffers and recordings. Kernels are in k_*.c, listed in
  * kernels.def. */
 #include "kernel.h"
+#include "tuning.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -155,4 +156,5 @@ const strata_backend_def strata_backend_vulkan = {
     .record = vk_record,
     .run = vk_run,
     .discard = vk_discard,
+    .tune = vk_tune,
 };

@@ -310,7 +310,7 @@ typedef struct strata_device_options {
 STRATA_API void strata_cpu_parallel(const strata_step *s, int count, void (*fn)(void *arg, int item, int slot), void *arg);
 STRATA_API int  strata_cpu_threads(const strata_step *s);
 
-/* Every member is mandatory but may_have_gpu and working_set. */
+/* Every member is mandatory but may_have_gpu, working_set and tune. */
 struct strata_backend_def {
     const char *name;
     strata_layout layout;                    /* of rank-4 values, where kernels have it */
@@ -344,6 +344,10 @@ struct strata_backend_def {
                             strata_error *err);
     strata_status (*run)(strata_device *dev, void *recording, double (*ms)[2], strata_error *err);
     void          (*discard)(strata_device *dev, void *recording);
+    /* Measures what can be chosen for the steps of a part, and keeps what is faster for every device that is opened from then
+     * on; steps and frames as for record. NULL: there is nothing to choose. */
+    strata_status (*tune)(strata_device *dev, const strata_step *steps, const strata_frame *frames, int count,
+                          strata_tuned_fn fn, void *user, strata_error *err);
 };
 
 /* What a backend keeps for the life of a context, for lack of globals: a driver's instance, opened devices. The

@@ -409,6 +409,21 @@ STRATA_API strata_status strata_session_submit(strata_session *s, strata_tensor 
 /* Fresh output tensors of the right shapes into out[]: as many as the graph has outputs. */
 STRATA_API strata_status strata_session_alloc_outputs(const strata_session *s, strata_tensor **out, strata_error *err);
 
+/* What strata_session_tune found for steps of one kind: there only while it is told. */
+typedef struct strata_tuned {
+    const char *node;   /* the first of them, as in a profile */
+    int         nodes;  /* how many there are */
+    const char *choice; /* the fastest, in words */
+    double      estimated_ms, best_ms; /* one such step as it was chosen until now, and by the fastest choice */
+    bool        kept;   /* by enough to count */
+} strata_tuned;
+typedef void (*strata_tuned_fn)(void *user, const strata_tuned *found);
+/* Measures on the session's device what its kernels can choose between, for every step, and keeps what is faster in the
+ * user's cache folder, from which programs that are created later take it, for such steps on this device and driver.
+ * Results then differ by rounding. For minutes, while nothing else may use the context's devices; fn (may be NULL) is told
+ * what was found. UNSUPPORTED where there is nothing to choose, as on the CPU; BUSY while a request is running. */
+STRATA_API strata_status strata_session_tune(strata_session *s, strata_tuned_fn fn, void *user, strata_error *err);
+
 /* One step of the program in the last finished run; times are those of a monotonic clock. */
 typedef struct strata_step_profile {
     const char *node, *op, *kernel, *device;

@@ -41,6 +41,8 @@ assert len(x) > 10 and {"name", "ts", "dur", "pid", "tid"} <= set(x[0]), x[:1]
 assert min(e["ts"] for e in x) == 0 and all(e["dur"] >= 0 for e in x)
 assert {e["tid"] for e in t if e["name"] == "thread_name"} == {e["tid"] for e in x}'
     expect 6 bench $run --runs 1 --profile nowhere/t.json
+    expect 5 bench $run --runs 1 --tune
+    says err "nothing to tune on cpu:0"
 
     # A GPU's own clock, step by step, in the table and in the trace. A profile runs the steps one at a time.
     if "$STRATA" devices | grep -q '^vulkan:0 .*usable'; then
@@ -59,6 +61,9 @@ gaps = [b["ts"] - a["ts"] - a["dur"] for a, b in zip(x, x[1:])]
 assert min(gaps) > -1, min(gaps)' # microseconds: none begins before the one before it has ended
         expect 0 bench dummynet1 --random-weights 1 --size 32 --device vulkan:0 --runs 2 --per-node
         says out "  vulkan  "
+        # A processor that poses as a GPU has no choice of tiles; what was asked for is done all the same.
+        expect 0 bench dummynet1 --random-weights 1 --size 32 --device vulkan:0 --runs 2 --tune
+        says out "kinds of steps are faster and kept"
     fi
 
     # The peak is that of the command, whoever started it.

@@ -1,5 +1,4 @@
 /* The CPU as a backend: its device, its buffers, and recordings that run steps in order and time them. */
-#include "../backends/cpu/ahead.h"
 #include "kernel_run.h"
 
 static strata_device *open_device(int threads)
@@ -107,67 +106,6 @@ static void steps_run_in_order(void **state)
     cpu->close(device);
 }
 
-/* A classifier's weights are asked for by the convolutions before it, the last of them first, each as much as it has time
- * for; nobody else brings anything, and a convolution's items share its part. */
-static void weights_come_ahead(void **state)
-{
-    (void)state;
-    enum { STEPS = 6, OUT = 300, IN = 512, BYTES = 4 * OUT * IN, STATE = 5000, ITEMS = 7, TILES = 10 };
-    strata_conv2d_attrs a;
-    strata_dense_attrs b;
-    strata_attrs_set_defaults(&strata_op_conv2d, &a);
-    strata_attrs_set_defaults(&strata_op_dense, &b);
-    op_run conv, dense, relu;
-    op_begin(&conv, &strata_op_conv2d, &a);
-    ARG(&conv, 1, 64, 32, 32);
-    ARG(&conv, 64, 64, 1, 1);
-    op_begin(&dense, &strata_op_dense, &b);
-    ARG(&dense, 1, IN);
-    ARG(&dense, OUT, IN);
-    op_begin(&relu, &strata_op_relu, NULL);
-    ARG(&relu, BYTES);
-    op_eval(&conv);
-    op_eval(&dense);
-    op_eval(&relu);
-    conv.in[1].op = dense.in[1].op = &strata_op_const;
-
-    const strata_step direct = { .node = &conv.n, .kernel = &cpu_kernel_conv2d_direct, .state_bytes = STATE, .consumed = 1u << 1 };
-    const strata_step flat = { .node = &relu.n, .kernel = &cpu_kernel_relu };
-    const strata_step gemv = { .node = &dense.n, .kernel = &cpu_kernel_dense_gemv };
-    const strata_step steps[STEPS] = { direct, direct, flat, direct, gemv, direct };
-    strata_frame frames[STEPS] = { [4] = { .in = { dense.view[0], dense.view[1] } } };
-    cpu_ahead ahead[STEPS];
-    cpu_plan_ahead(steps, frames, STEPS, ahead);
-    for (int i = 0; i < STEPS; i++)
-        assert_ptr_equal(frames[i].stream, &ahead[i]);
-    const char *end = (const char *)dense.x[1] + BYTES;
-    const int bringing[] = { 3, 1, 0 };
-    for (int i = 0; i < 3; i++) {
-        const cpu_ahead *part = &ahead[bringing[i]];
-        assert_true(part->bytes > 64 && part->bytes + STATE < 64 * 64 * 32 * 32 && part->bytes < BYTES / 2);
-        assert_ptr_equal(part->data + part->bytes, end);
-        end = part->data;
-    }
-    assert_true(end >= (const char *)dense.x[1]);
-    assert_true(ahead[2].bytes == 0 && ahead[4].bytes == 0 && ahead[5].bytes == 0);
-
-    const char *next = ahead[3].data;
-    for (int item = 0; item < ITEMS; item++) {
-        cpu_tiles t = { 0 };
-        cpu_tiles_bring(&t, &frames[3], item, ITEMS, TILES);
-        assert_true(t.bring <= next); /* no line is left out */
-        next = t.bring + (ptrdiff_t)t.bring_lines * TILES * 64;
-    }
-    assert_true(next >= ahead[3].data + ahead[3].bytes && next < ahead[3].data + ahead[3].bytes + 2 * TILES * ITEMS * 64);
-    cpu_tiles t = { 0 };
-    cpu_tiles_bring(&t, &frames[5], 0, ITEMS, TILES);
-    assert_int_equal(t.bring_lines, 0);
-    conv.in[1].op = dense.in[1].op = NULL;
-    op_end(&conv);
-    op_end(&dense);
-    op_end(&relu);
-}
-
 /* The vector activations over their whole range, with each table of inner loops. */
 static void activations_are_accurate(void **state)
 {
@@ -241,7 +179,6 @@ int main(void)
         cmocka_unit_test(one_device),
         cmocka_unit_test(buffers_keep_their_bounds),
         cmocka_unit_test(steps_run_in_order),
-        cmocka_unit_test(weights_come_ahead),
         cmocka_unit_test(activations_are_accurate),
         cmocka_unit_test(odd_numbers_survive),
         cmocka_unit_test(transposes_are_exact),

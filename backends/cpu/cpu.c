@@ -1,6 +1,5 @@
 /* cpu.c: the CPU as a backend: its device, buffers and recordings. Kernels are in k_*.c, listed in
  * kernels.def. */
-#include "ahead.h"
 #include "cpu.h"
 #include "gemm.h"
 
@@ -21,7 +20,6 @@ typedef struct recording {
     const strata_step *steps;
     strata_frame      *frames;
     int                count;
-    cpu_ahead         *ahead; /* of each step */
 } recording;
 
 /* Asks for huge pages where whole ones fit, which takes no more memory: a walk over the weights of a large layer
@@ -197,14 +195,9 @@ static strata_status record(strata_device *dev, const strata_step *steps, strata
     (void)dev;
     *out = NULL;
     recording *r = malloc(sizeof *r);
-    cpu_ahead *ahead = calloc((size_t)count + 1, sizeof *ahead);
-    if (r == NULL || ahead == NULL) {
-        free(r);
-        free(ahead);
+    if (r == NULL)
         return strata_fail(err, STRATA_NOMEM, "cpu: no memory for a recording");
-    }
-    cpu_plan_ahead(steps, frames, count, ahead);
-    *r = (recording){ steps, frames, count, ahead };
+    *r = (recording){ steps, frames, count };
     *out = r;
     return STRATA_OK;
 }
@@ -234,9 +227,7 @@ static strata_status run(strata_device *dev, void *recorded, double (*ms)[2], st
 static void discard(strata_device *dev, void *recorded)
 {
     (void)dev;
-    recording *r = recorded;
-    free(r->ahead);
-    free(r);
+    free(recorded);
 }
 
 /* Kernels compute with float32 only. */

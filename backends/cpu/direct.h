@@ -31,8 +31,6 @@ size_t cpu_direct_gather_bytes(const cpu_direct *d, int pixels);
 /* pointers[tile][tap][CPU_TILE_ROWS] for `pixels` pixels of the result from `first` on. x is channel 0 of the group in
  * the image. */
 void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels, const float **pointers, float *gathered);
-/* Of a panel's weights. */
-int cpu_direct_chunks(const cpu_direct *d);
 /* The sums of one panel, counted through all groups, for the pixels of `pointers`: t has rows, columns, y and the steps.
  * residual may be NULL. */
 void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *pointers, int64_t panel,

@@ -14,7 +14,6 @@
  * A band of pixels is short enough to stay in the second cache while the panels go by. A panel is applied in
  * chunks that stay in the first cache while the band's tiles go by; between chunks a tile's sums rest in y.
  */
-#include "ahead.h"
 #include "direct.h"
 
 #include <string.h>
@@ -212,11 +211,6 @@ void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels
 
 /* ---- Products -------------------------------------------------------------------------------------- */
 
-int cpu_direct_chunks(const cpu_direct *d)
-{
-    return (int)(cpu_ceil_div(d->taps, d->chunk_taps) * cpu_ceil_div(d->channels, d->chunk_channels));
-}
-
 /* The panel's weights chunk by chunk, each over all tiles of the band. Panels follow each other in memory, so
  * what follows a chunk is what will be wanted next. */
 void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *pointers, int64_t panel,
@@ -237,7 +231,6 @@ void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *poi
             t->residual = last ? residual : NULL;
             t->act = last ? d->conv.act : STRATA_ACT_NONE;
             d->simd->tiles(t);
-            t->bring += (ptrdiff_t)t->bring_lines * cpu_tile_count(t->rows) * 64;
         }
 }
 
@@ -295,8 +288,6 @@ static void direct_item(void *arg, int item, int slot)
                      (float *)(void *)(scratch + cpu_direct_pointer_bytes(d, job->cut.band)));
 
     cpu_tiles t = { .rows = at.pixels, .y_step = c->o, .residual_step = c->o };
-    int64_t panels = cpu_ceil_div(at.channels, d->block);
-    cpu_tiles_bring(&t, job->frame, item, job->cut.items, panels * cpu_direct_chunks(d) * cpu_tile_count(at.pixels));
     for (int o = at.channel; o < at.channel + at.channels; o += d->block) {
         t.columns = (int)cpu_min(d->block, c->og - o);
         t.y = job->frame->out.data + first + o;

@@ -8,7 +8,6 @@
  * then the rows of Y. E is written and read in a cache, and its pixels lie side by side, however many channels there are.
  * Bands share the rows of E at their edges, which are computed for both: bands are as long as the cache allows.
  */
-#include "ahead.h"
 #include "direct.h"
 #include "groups.h"
 
@@ -95,15 +94,14 @@ static void point(const expand_job *job, const float *x, int first, int pixels, 
                          gathered != NULL ? gathered + (int64_t)at * job->expand.conv.k : NULL);
 }
 
-/* t has the step of y, and what the tiles are to bring. */
-static void expand_panel(const expand_job *job, int64_t panel, const char *pointers, int pixels, float *y, cpu_tiles *t)
+static void expand_panel(const expand_job *job, int64_t panel, const char *pointers, int pixels, float *y)
 {
     const cpu_direct *e = &job->expand;
-    t->columns = (int)cpu_min(e->block, e->conv.o - panel * e->block);
+    cpu_tiles t = { .columns = (int)cpu_min(e->block, e->conv.o - panel * e->block), .y_step = e->block };
     for (int at = 0; at < pixels; at += job->strip, pointers += job->strip_bytes) {
-        t->rows = (int)cpu_min(job->strip, pixels - at);
-        t->y = y + (int64_t)at * e->block;
-        cpu_direct_apply(e, t, (const float *const *)(const void *)pointers, panel, NULL);
+        t.rows = (int)cpu_min(job->strip, pixels - at);
+        t.y = y + (int64_t)at * e->block;
+        cpu_direct_apply(e, &t, (const float *const *)(const void *)pointers, panel, NULL);
     }
 }
 
@@ -125,13 +123,9 @@ static void expand_item(void *arg, int item, int slot)
 
     cpu_group_rows r = { .conv = c, .simd = e->simd, .packed = job->packed, .x = map, .x_first = from,
                          .x_line = (ptrdiff_t)c->w * e->block, .x_pixel = e->block };
-    cpu_tiles t = { .y_step = e->block };
-    int64_t panels = cpu_min(e->panels - range * job->range, job->range);
-    cpu_tiles_bring(&t, job->frame, item, c->images * job->bands * job->ranges,
-                    panels * cpu_direct_chunks(e) * cpu_tile_count(pixels));
     for (r.block = range * job->range; r.block < cpu_min(e->panels, (range + 1) * job->range); r.block++) {
         r.y = job->frame->out.data + image * cpu_conv_y_image(c) + r.block * e->block;
-        expand_panel(job, r.block, pointers, pixels, map, &t);
+        expand_panel(job, r.block, pointers, pixels, map);
         cpu_group_rows_run(&r, first, end);
     }
 }

@@ -50,8 +50,6 @@ typedef struct cpu_tiles {
     ptrdiff_t    x_offset;  /* added to every pointer: the first channel of this chunk */
     const float *weight;    /* [taps][channels][block], aligned to 64 */
     const float *ahead;     /* weights that will be wanted next, as many: to prefetch; or NULL */
-    const char  *bring;     /* what a later step will read: each tile asks for the next bring_lines cache lines of it */
-    int          bring_lines;
     const float *bias;      /* [block] to begin with, or NULL: begin with what y holds */
     const float *residual;  /* added at the end, or NULL */
     float       *y;

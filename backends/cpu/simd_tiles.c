@@ -130,10 +130,7 @@ INLINE void sum_tiles(const cpu_tiles *t, columns valid)
 {
     int tiles = cpu_tile_count(t->rows), fewest = t->rows / tiles, more = t->rows % tiles, first = 0;
     ptrdiff_t share = (ptrdiff_t)t->taps * t->channels / TILES_AHEAD * 2 * LANES;
-    const char *bring = t->bring;
     for (int tile = 0; tile < tiles; tile++) {
-        for (int line = 0; line < t->bring_lines; line++, bring += 64)
-            __builtin_prefetch(bring, 0, 2);
         const float *const *x = t->x + tile * t->x_tile;
         const float *const *next = tile + 1 < tiles && tile + 1 != more ? x + t->x_tile : t->x; /* with no fewer rows */
         const float *ahead = t->ahead != NULL && tile < TILES_AHEAD ? t->ahead + tile * share : NULL;

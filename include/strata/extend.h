@@ -277,7 +277,7 @@ typedef struct strata_frame {
                                                 its constants */
     strata_view out;
     strata_view workspace; /* step->workspace bytes, desc NULL, aligned to 64; its content is lost between steps */
-    void       *stream;    /* the backend's own, a command recorder for vulkan */
+    void       *stream;    /* the backend's own: nothing for cpu, a command recorder for vulkan */
 } strata_frame;
 
 struct strata_kernel_def {

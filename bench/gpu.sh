@@ -40,7 +40,8 @@ try plug-in "$strata" compare "$top/examples/op_plugin/blur.graph" --random-weig
     --plugin "$build/examples/blur_pool.so"
 for model in $models; do
     try "compare $model fp32" "$strata" compare "$model" --random-weights 1 --test "$device"
-    try "compare $model fp16" "$strata" compare "$model" --random-weights 1 --ref "$device" \
+    # With a gain of 2 values of hrnet_w32 leave the range of fp16.
+    try "compare $model fp16" "$strata" compare "$model" --random-weights 1:1.5 --ref "$device" \
         --precision fp16 --tolerance 1e-2
 done
 lines=6

@@ -494,7 +494,7 @@ static void test_anything(void **state)
     (void)state;
     noise_seed();
     int evaluated[OPS] = { 0 };
-    for (int round = 0; round < 400 * OPS; round++) {
+    for (int round = 0; round < 1600 * OPS; round++) {
         const strata_op_def *op = ops[round % OPS].op;
         bool                 wild = pick(0, 3) == 0;
         int64_t              dim[STRATA_MAX_RANK];
@@ -531,6 +531,8 @@ static void test_anything(void **state)
         strata_window w = { .size = { 1, 1 }, .stride = { 1, 1 } };
         if (op->window)
             op->window(&r.n, &w);
+        if (r.n.desc.dtype != STRATA_F32) /* of a copy; definitions know float32 only */
+            continue;
         bool small = strata_count(&r.n.desc) < 1 << 14;
         for (int k = 0; k < r.count; k++)
             small = small && (!r.n.in[k] || strata_count(&r.in[k].desc) < 1 << 14);

@@ -94,7 +94,19 @@ FAULT(BeginCommandBuffer, (VkCommandBuffer c, const VkCommandBufferBeginInfo *i)
 FAULT(EndCommandBuffer, (VkCommandBuffer c), (c))
 FAULT(ResetCommandBuffer, (VkCommandBuffer c, VkCommandBufferResetFlags f), (c, f))
 FAULT(QueueSubmit, (VkQueue q, uint32_t n, const VkSubmitInfo *i, VkFence f), (q, n, i, f))
-FAULT(WaitSemaphores, (VkDevice d, const VkSemaphoreWaitInfo *i, uint64_t timeout), (d, i, timeout))
+
+/* A device that is lost has no work under way; ours has, which is waited for before the wait fails. */
+static VKAPI_ATTR VkResult VKAPI_CALL faulty_WaitSemaphores(VkDevice d, const VkSemaphoreWaitInfo *i, uint64_t timeout)
+{
+    VkResult r = real.WaitSemaphores(d, i, timeout);
+    return fails(F_WaitSemaphores) ? code : r;
+}
+
+/* No looking at the clock where the wait is to fail: on a GPU it would see the end of the work and not wait. */
+static VKAPI_ATTR VkResult VKAPI_CALL faulty_GetSemaphoreCounterValue(VkDevice d, VkSemaphore semaphore, uint64_t *out)
+{
+    return failing == F_WaitSemaphores ? VK_ERROR_DEVICE_LOST : real.GetSemaphoreCounterValue(d, semaphore, out);
+}
 
 /* Called after each stage of loading; what is there already is wrapped once. */
 static void wrap(void *user, vk_functions *fn)
@@ -130,6 +142,7 @@ static void wrap(void *user, vk_functions *fn)
     WRAP(ResetCommandBuffer)
     WRAP(QueueSubmit)
     WRAP(WaitSemaphores)
+    WRAP(GetSemaphoreCounterValue)
     /* clang-format on */
 #undef WRAP
 }

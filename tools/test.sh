@@ -7,10 +7,10 @@ cd "$(dirname "$0")/.."
 tools/setup.sh
 
 jobs=$(nproc)
-# The sanitizers take long to compile kernels, and check those that the processor runs: never run, AVX-512 is left to
-# the release build.
-simd=
-grep -q avx512dq /proc/cpuinfo 2>/dev/null || simd=-Davx512=disabled
+# The sanitizers take long to compile: a debugger's notes are left out but for the lines of a trace, and, since they check
+# what the processor runs, so is AVX-512 where it has none.
+sanitized="-Dtests=enabled -Dbuildtype=debugoptimized -Dc_args=-g1 -Dvulkan=disabled"
+grep -q avx512dq /proc/cpuinfo 2>/dev/null || sanitized="$sanitized -Davx512=disabled"
 passed=0
 failed=0
 
@@ -26,6 +26,7 @@ run_suite() {
         failed=$((failed + 1))
         return
     fi
+    wait # for npm
     log=$dir/test-output.log
     # A pipe would hide meson's exit code, which is not needed: a crash of meson itself leaves no summary.
     meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes "$jobs" "$@" 2>&1 </dev/null | tee "$log"
@@ -41,11 +42,12 @@ run_suite() {
     failed=$((failed + bad))
 }
 
-# ONNX Runtime, beside which exported models run, comes from npm; without npm or a network that test is skipped.
+# ONNX Runtime, beside which exported models run, comes from npm, while we build; without npm or a network that test is
+# skipped.
 if command -v npm >/dev/null 2>&1 && [ ! -d build-npm/node_modules/onnxruntime-node ]; then
     mkdir -p build-npm
-    timeout 120 npm install --ignore-scripts --no-audit --no-fund --prefix build-npm onnxruntime-node@1 \
-        >build-npm/log 2>&1 </dev/null || echo "test: no ONNX Runtime, see build-npm/log; its test will be skipped" >&2
+    { timeout 120 npm install --ignore-scripts --no-audit --no-fund --prefix build-npm onnxruntime-node@1 \
+        >build-npm/log 2>&1 </dev/null || echo "test: no ONNX Runtime, see build-npm/log; its test will be skipped" >&2; } &
 fi
 
 echo "== release: everything"
@@ -55,12 +57,12 @@ echo "== address and undefined-behaviour sanitizers: all but the long tests, and
 # Leaks are errors; an allocation that is too large fails as it does without the sanitizer, for tests ask for such.
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-run_suite build-asan "-Dtests=enabled -Dbuildtype=debugoptimized -Dvulkan=disabled $simd -Db_sanitize=address,undefined -Db_lundef=false" all \
+run_suite build-asan "$sanitized -Db_sanitize=address,undefined -Db_lundef=false" all \
     --no-suite long --timeout-multiplier 4
 
 echo "== thread sanitizer: the tests with threads"
 export TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1
-run_suite build-tsan "-Dtests=enabled -Dbuildtype=debugoptimized -Dvulkan=disabled $simd -Db_sanitize=thread -Db_lundef=false" tests-with-threads \
+run_suite build-tsan "$sanitized -Db_sanitize=thread -Db_lundef=false" tests-with-threads \
     --suite threads --timeout-multiplier 4
 
 echo "$passed passed, $failed failed"

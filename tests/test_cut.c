@@ -1,12 +1,5 @@
 /* Which batches run in pieces, and in how many: whole where images have to do with each other, or an op says nothing. */
-#include "interpret.h"
-#include "toy_backend.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "program_fixture.h"
 
 /* ---- Ops of a user --------------------------------------------------------------------------------------------- */
 
@@ -52,41 +45,13 @@ static const strata_op_def silent = { .name = "silent", .doc = "2x, and not a wo
                            stubborn = { .name = "stubborn", .doc = "2x.", .operands = { { "x" } }, .attrs = count_rows,
                                         .attr_size = sizeof(count_attrs), .flags = STRATA_OP_ROWS, .infer = as_many, .eval = twice };
 
-static strata_context *ctx;
-
-static int set_up(void **state)
+static int register_ops(void **state)
 {
-    (void)state;
     static const strata_op_def *const ops[] = { &silent, &rowwise, &counted, &stubborn };
-    if (strata_context_create(&ctx, NULL) != STRATA_OK)
-        return -1;
+    int failed = set_up(state);
     for (int i = 0; i < 4; i++)
-        if (strata_register_op(ctx, ops[i], NULL) != STRATA_OK)
-            return -1;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    return 0;
-}
-
-static strata_program *program_of(strata_graph *g, const strata_program_options *o)
-{
-    strata_program *p;
-    strata_error    err;
-    if (strata_program_create(g, o, &p, &err) != STRATA_OK)
-        fail_msg("%s", err.text);
-    return p;
-}
-
-static int pieces_of(const strata_program *p)
-{
-    strata_program_info info;
-    strata_program_get_info(p, &info);
-    return info.pieces;
+        failed |= strata_register_op(ctx, ops[i], NULL) != STRATA_OK;
+    return failed;
 }
 
 /* ---- What keeps a batch whole ------------------------------------------------------------------------------------ */
@@ -141,8 +106,8 @@ static void test_whole_or_not(void **state)
         strata_tensor **value = interpret(g, 3), *in[2], *out;
         const int       inputs = strata_graph_input_count(g);
         strata_program *p = program_of(lone_graph(lone_cases[i].lines), &(strata_program_options){ .piece = 1, .pipeline = "" });
-        if (pieces_of(p) != lone_cases[i].pieces)
-            fail_msg("%s: %d pieces, not %d", lone_cases[i].lines, pieces_of(p), lone_cases[i].pieces);
+        if (info_of(p).pieces != lone_cases[i].pieces)
+            fail_msg("%s: %d pieces, not %d", lone_cases[i].lines, info_of(p).pieces, lone_cases[i].pieces);
         strata_session *s;
         assert_int_equal(strata_session_create(p, &s, NULL), STRATA_OK);
         assert_int_equal(strata_session_alloc_outputs(s, &out, NULL), STRATA_OK);
@@ -197,8 +162,8 @@ static void test_models(void **state)
             fail_msg("%s", err.text);
         assert_int_equal(strata_graph_bind_random(g, 1, 2, NULL), STRATA_OK);
         strata_program *p = program_of(g, &(strata_program_options){ .piece = 1 });
-        if (pieces_of(p) != 3)
-            fail_msg("%s: %d pieces", models[i], pieces_of(p));
+        if (info_of(p).pieces != 3)
+            fail_msg("%s: %d pieces", models[i], info_of(p).pieces);
         strata_program_unref(p);
     }
 }
@@ -218,7 +183,7 @@ static void test_choice(void **state)
         assert_int_equal(strata_graph_parse(ctx, "g", text, (size_t)size, &g, NULL), STRATA_OK);
         fill_constants(g, 7);
         strata_program *p = program_of(g, NULL);
-        assert_int_equal(pieces_of(p), cases[i].pieces);
+        assert_int_equal(info_of(p).pieces, cases[i].pieces);
         strata_program_unref(p);
     }
 }
@@ -238,5 +203,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_whole_or_not), cmocka_unit_test(test_set_rows), cmocka_unit_test(test_models),
                                         cmocka_unit_test(test_choice), cmocka_unit_test(test_pieces_need_host_memory) };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, register_ops, tear_down);
 }

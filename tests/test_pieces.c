@@ -1,34 +1,11 @@
 /* Batches in pieces: the same bits as images alone and as the batch at once, whatever the pieces, and the whole batch is
  * what callers see. Which batches may be cut: test_cut.c. */
-#include "interpret.h"
-#include "toy_backend.h"
+#include "program_fixture.h"
 
 #include <strata/nn.h>
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-static strata_context *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    if (strata_context_create(&ctx, NULL) != STRATA_OK)
-        return -1;
-    return strata_register_backend(ctx, &toy, NULL) == STRATA_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    return 0;
-}
 
 /* ---- Graphs ---------------------------------------------------------------------------------------------------- */
 
@@ -67,22 +44,6 @@ static strata_graph *network(int batch)
 }
 
 enum { OUTPUTS = 4 };
-
-static strata_program *program_of(strata_graph *g, const strata_program_options *o)
-{
-    strata_program *p;
-    strata_error    err;
-    if (strata_program_create(g, o, &p, &err) != STRATA_OK)
-        fail_msg("%s", err.text);
-    return p;
-}
-
-static strata_program_info info_of(const strata_program *p)
-{
-    strata_program_info info;
-    strata_program_get_info(p, &info);
-    return info;
-}
 
 static strata_session *session_of(strata_program *p, strata_tensor **out)
 {

@@ -1,7 +1,6 @@
 /* Programs and sessions: right values whatever the pipeline, many threads, requests in the background, wrong tensors;
  * and the boundary to a second backend, shown with a toy one that has memory of its own and few kernels. */
-#include "interpret.h"
-#include "toy_backend.h"
+#include "program_fixture.h"
 
 #include "../backends/cpu/simd.h"
 
@@ -9,30 +8,8 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 /* ---- Graphs and runs ---------------------------------------------------------------------------------------------- */
-
-static strata_context *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    if (strata_context_create(&ctx, NULL) != STRATA_OK)
-        return -1;
-    return strata_register_backend(ctx, &toy, NULL) == STRATA_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    strata_context_destroy(ctx);
-    return 0;
-}
 
 /* Branches, a view, a shared value, outputs of every kind: an inner map, an input, one value under two names. */
 static strata_graph *branchy(int batch)
@@ -63,15 +40,6 @@ static strata_graph *branchy(int batch)
 }
 
 enum { OUTPUTS = 5 };
-
-static strata_program *program_of(strata_graph *g, const strata_program_options *o)
-{
-    strata_program *p;
-    strata_error    err;
-    if (strata_program_create(g, o, &p, &err) != STRATA_OK)
-        fail_msg("%s", err.text);
-    return p;
-}
 
 static strata_tensor *input_of(const strata_program *p, uint64_t seed)
 {

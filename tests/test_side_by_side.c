@@ -1,19 +1,12 @@
 /* What a device may run at the same time: steps in an order, and values at places, that leave branches independent. */
-#include "interpret.h"
-#include "toy_backend.h"
+#include "program_fixture.h"
 
 #include <strata/nn.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 enum { BRANCHES = 3, LENGTH = 4 };
 
 /* One value by several chains of convolutions of different widths, one branch after the other, as HRNet is built. */
-static strata_graph *branches(strata_context *ctx)
+static strata_graph *branches(void)
 {
     strata_builder *b;
     strata_graph   *g;
@@ -70,14 +63,12 @@ static int longest_chain(const toy_recording *r)
 /* Branches wait for what they read, not for each other's bytes. */
 static void test_branches(void **state)
 {
-    strata_context *ctx = *state;
-    strata_graph   *g = branches(ctx);
+    (void)state;
+    strata_graph   *g = branches();
     strata_tensor **value = interpret(g, 3), *out[BRANCHES + 1];
-    strata_program *p;
+    strata_program *p = program_of(branches(), &(strata_program_options){ .device = "toy", .pipeline = "" });
     strata_session *s;
     strata_error    err;
-    if (strata_program_create(branches(ctx), &(strata_program_options){ .device = "toy", .pipeline = "" }, &p, &err) != STRATA_OK)
-        fail_msg("%s", err.text);
     strata_tensor *in = random_tensor(strata_graph_input(g, 0).desc, seed_of_name(3, "input"), -1, 1);
     assert_int_equal(strata_session_create(p, &s, &err), STRATA_OK);
     assert_int_equal(toy_latest->count, 2 + BRANCHES * (LENGTH + LENGTH / 2));
@@ -96,21 +87,6 @@ static void test_branches(void **state)
     strata_session_destroy(s);
     strata_program_unref(p);
     strata_graph_destroy(g);
-}
-
-static int set_up(void **state)
-{
-    strata_context *ctx;
-    if (strata_context_create(&ctx, NULL) != STRATA_OK)
-        return -1;
-    *state = ctx;
-    return strata_register_backend(ctx, &toy, NULL) == STRATA_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    strata_context_destroy(*state);
-    return 0;
 }
 
 int main(void)

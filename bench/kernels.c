@@ -12,6 +12,7 @@
  *
  * Other kernels have GB/s of what they read and write. Times are those within the network: weights come from where
  * they are then. PATTERN: only rows that contain it, in the name of the kernel or in the shape. */
+#include "clock.h"
 #include "peak.h"
 
 #include <strata/extend.h>
@@ -22,7 +23,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MOST_MODELS = 32, SHAPE_TEXT = 96 };
 
@@ -48,13 +48,6 @@ typedef struct row {
     uint64_t    macs, bytes;
     product     product;
 } row;
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- Shapes ------------------------------------------------------------------------------------------ */
 

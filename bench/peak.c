@@ -3,19 +3,13 @@
  * A multiply-add takes four or five cycles and two begin in each: twelve sums keep every unit busy. */
 #include "peak.h"
 
+#include "clock.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { TRIES = 9, ROUNDS = 300000, SUMS = 12 };
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* name() does ROUNDS * SUMS multiply-adds of `lanes` floats. The empty assembly holds the sums in registers from round
  * to round, so that nothing is computed ahead or left out. */

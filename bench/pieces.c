@@ -6,12 +6,13 @@
  * All programs of a model are made first and then run in turns, so that a busy moment hits all of them: in each round
  * the batch in pieces of every size that divides it, and as many images one by one. Milliseconds per image, least and
  * median of the rounds; the last column says what the choice is. */
+#include "clock.h"
+
 #include <strata/extend.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MOST_PROGRAMS = 16, MOST_ROUNDS = 1000 };
 
@@ -26,13 +27,6 @@ typedef struct contender {
 typedef struct settings {
     int batch, threads, rounds, size;
 } settings;
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
 
 static strata_status make(strata_context *ctx, const char *model, const settings *s, int batch, int piece, contender *c,
                           strata_error *err)
@@ -71,10 +65,10 @@ static void unmake(contender *c)
 
 static strata_status time_batch(contender *c, double *ms, strata_error *err)
 {
-    const double start = now_ms();
+    const double start = seconds();
     for (int i = 0; i < c->repeats; i++)
         STRATA_TRY(strata_session_run(c->session, &c->in, c->out, err));
-    *ms = now_ms() - start;
+    *ms = (seconds() - start) * 1e3;
     return STRATA_OK;
 }
 

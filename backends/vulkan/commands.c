@@ -13,7 +13,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct vk_recorder {
     const strata_step *steps;
@@ -369,13 +368,6 @@ void vk_discard(strata_device *dev, void *recorded)
 
 /* ---- Running ------------------------------------------------------------------------------------- */
 
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
 /* After a failure: which nodes the device was at, by how far the timeline has come. */
 static strata_status blame(strata_device *dev, const recording *r, const segment_set *set,
                            strata_status status, strata_error *err)
@@ -447,18 +439,18 @@ strata_status vk_run(strata_device *dev, void *recorded, double (*ms)[2], strata
     recording *r = recorded;
     if (!ms)
         return run_set(dev, r, &r->plain, err);
-    double began = now_ms();
+    double began = vk_now_ms();
     for (int i = 0; i < r->step_count; i++)
         ms[i][0] = began, ms[i][1] = 0;
     if (dev->adapter->timestamp_bits ==
         0) { /* then there is nothing to tell but the whole, on the first step */
         STRATA_TRY(run_set(dev, r, &r->plain, err));
-        ms[0][1] = now_ms() - began;
+        ms[0][1] = vk_now_ms() - began;
         return STRATA_OK;
     }
     if (!r->queries)
         STRATA_TRY(make_queries(dev, r, err));
-    began = now_ms();
+    began = vk_now_ms();
     STRATA_TRY(run_set(dev, r, &r->profiled, err));
     return read_profile(dev, r, began, ms, err);
 }

@@ -185,7 +185,7 @@ strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int
     return status;
 }
 
-static double now_ms(void)
+double vk_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -196,14 +196,14 @@ static double now_ms(void)
  * that poses as a GPU needs the time itself. */
 static bool seen_soon(strata_device *dev, uint64_t number)
 {
-    const double patience = 2, start = now_ms(); /* ms */
+    const double patience = 2, start = vk_now_ms(); /* ms */
     uint64_t     reached = 0;
     do {
         if (dev->fn.GetSemaphoreCounterValue(dev->handle, dev->timeline, &reached) != VK_SUCCESS)
             return false; /* the wait will say what is wrong */
         if (reached >= number)
             return true;
-    } while (now_ms() - start < patience);
+    } while (vk_now_ms() - start < patience);
     return false;
 }
 

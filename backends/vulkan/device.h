@@ -82,6 +82,7 @@ void vk_device_destroy(strata_device *dev);
 strata_status vk_submit(strata_device *dev, const VkCommandBuffer *commands, int count, uint64_t *number,
                         strata_error *err);
 strata_status vk_wait(strata_device *dev, uint64_t number, strata_error *err);
+double        vk_now_ms(void); /* of a clock that is never set back */
 strata_status vk_create_command_pool(strata_device *dev, VkCommandPool *pool, strata_error *err);
 /* `count` primary command buffers from the pool. */
 strata_status vk_allocate_commands(strata_device *dev, VkCommandPool pool, VkCommandBuffer *out, int count,

@@ -61,14 +61,9 @@ int vk_gemm_tiles(const strata_device *dev, strata_dtype dtype)
     return has_matrix(dev, dtype) ? MATRIX_SHAPES : FLOAT_SHAPES;
 }
 
-static uint64_t ceil_div(uint64_t a, uint64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static uint64_t workgroups(const vk_conv *c, const tile_shape *t)
 {
-    return ceil_div(c->pixels, t->pixels) * ceil_div(c->og, t->channels) * c->groups;
+    return vk_ceil_div(c->pixels, t->pixels) * vk_ceil_div(c->og, t->channels) * c->groups;
 }
 
 static bool uses_matrix(const strata_device *dev, const vk_conv *c, strata_dtype dtype)
@@ -131,9 +126,9 @@ bool vk_gemm_plan(const strata_device *dev, const vk_conv *c, strata_dtype dtype
         out->tile = (config->tile - 1) % count;
     if (config->split > 0)
         out->splits = (uint32_t)config->split;
-    const uint32_t pieces = (uint32_t)ceil_div(c->k, shapes[out->tile].depth); /* a split gets whole ones */
-    const uint32_t share = (uint32_t)ceil_div(pieces, out->splits);
-    out->splits = (uint32_t)ceil_div(pieces, share);
+    const uint32_t pieces = (uint32_t)vk_ceil_div(c->k, shapes[out->tile].depth); /* a split gets whole ones */
+    const uint32_t share = (uint32_t)vk_ceil_div(pieces, out->splits);
+    out->splits = (uint32_t)vk_ceil_div(pieces, share);
     return true;
 }
 
@@ -159,11 +154,11 @@ strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk
 {
     int               count;
     const tile_shape *t = &shapes_of(g->matrix, &count)[g->tile];
-    const uint32_t    pieces = (uint32_t)ceil_div(c->k, t->depth), vector = g->matrix ? 8 : 4;
+    const uint32_t    pieces = (uint32_t)vk_ceil_div(c->k, t->depth), vector = g->matrix ? 8 : 4;
     const uint32_t    owners = t->pixels / t->own_pixels * (t->channels / t->own_channels);
     vk_conv           push = *c;
     vk_dispatch d = g->matrix ? matrix_dispatch(s->device) : vk_value_dispatch(&vk_shader_conv_gemm, f);
-    push.share = (uint32_t)ceil_div(pieces, g->splits) * t->depth;
+    push.share = (uint32_t)vk_ceil_div(pieces, g->splits) * t->depth;
     vk_conv_bind(&d, s, f);
     vk_write_result(&d, f);
     if (g->splits > 1) {
@@ -186,7 +181,7 @@ strata_status vk_gemm_emit(const strata_step *s, const strata_frame *f, const vk
     if (!g->matrix)
         vk_spec(&d, s->device->imitation ? 1 : 8); /* steps of k at once */
     vk_push(&d, &push, sizeof push);
-    vk_groups(&d, ceil_div(c->pixels, t->pixels) * ceil_div(c->og, t->channels));
+    vk_groups(&d, vk_ceil_div(c->pixels, t->pixels) * vk_ceil_div(c->og, t->channels));
     d.groups[2] = c->groups * g->splits;
     return vk_emit(f->stream, &d, err);
 }

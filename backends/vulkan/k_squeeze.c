@@ -28,22 +28,17 @@ static bool accepts(const strata_node *n)
     return vk_conv_is_pointwise(&c) && c.groups == 1 && c.o <= MOST_OUTPUTS;
 }
 
-static uint32_t ceil_div(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static squeeze plan(const strata_step *s)
 {
     const vk_conv  c = vk_conv_of(s->node);
     const int64_t *x = s->node->in[CONV_X]->in[0]->desc.dim;
     squeeze        q = { .images = (uint32_t)x[0], .area = (uint32_t)(x[2] * x[3]), .c = c.c, .o = c.o, .pitch = c.pitch };
-    q.slices = ceil_div(q.c, SLICE);
+    q.slices = (uint32_t)vk_ceil_div(q.c, SLICE);
     const uint64_t wanted = vk_busy(s->device) / (SLICE * LANES) / q.images;
     q.parts = 1;
     while (q.parts * q.slices < wanted && 2 * q.parts * q.slices <= MOST_GROUPS && q.area / q.parts >= 4 * LANES)
         q.parts *= 2;
-    q.share = ceil_div(q.area, q.parts);
+    q.share = (uint32_t)vk_ceil_div(q.area, q.parts);
     return q;
 }
 

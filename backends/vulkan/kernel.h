@@ -95,6 +95,8 @@ static inline uint64_t vk_busy(const strata_device *dev)
 
 /* ---- Shapes ---- */
 
+static inline uint64_t vk_ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
 /* Operand k as it lies on the device: constants were turned into the layout of the result. */
 strata_tensor_desc vk_operand_desc(const strata_node *n, int k);
 /* Logical dimensions in the order in which they lie, outermost first. */

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROUNDS = 5, SPLIT_FACTORS = 6 }; /* 1, 2, 4, ... */
 
@@ -88,13 +87,6 @@ static strata_status make_room(tuner *t, strata_error *err)
     return STRATA_OK;
 }
 
-static double clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
-
 static void lower(double *least, double ms)
 {
     if (*least == 0 || ms < *least)
@@ -108,10 +100,10 @@ static strata_status measure(tuner *t, int tile, uint32_t splits, strata_error *
     STRATA_TRY(make_room(t, err));
     STRATA_TRY(vk_record(t->dev, t->steps, t->frames, t->count, &recording, err));
     strata_status status = STRATA_OK;
-    const double  begin = clock_ms();
+    const double  begin = vk_now_ms();
     do
         status = vk_run(t->dev, recording, NULL, err);
-    while (status == STRATA_OK && !t->dev->imitation && clock_ms() - begin < WARM_UP_MS);
+    while (status == STRATA_OK && !t->dev->imitation && vk_now_ms() - begin < WARM_UP_MS);
     double *least = calloc((size_t)t->kinds + 1, sizeof *least);
     if (!least)
         status = strata_fail(err, STRATA_NOMEM, "vulkan: no memory to tune");

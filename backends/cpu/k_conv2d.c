@@ -7,8 +7,6 @@
  * Performance Convolutional Neural Networks for Document Processing", 2006). The rest of the formula is
  * applied to the band while it is in the cache. A band is long, for the library packs all weights again in
  * every call.
- *
- * On maps of one pixel the product is a matrix-vector product: there we read the weights once, as they lie.
  */
 #include "conv.h"
 #include "gemm.h"
@@ -19,11 +17,7 @@ enum {
     BAND_BYTES = 1 << 20,    /* of im2col */
     RESULT_BYTES = 1 << 18,  /* of a band of results */
     BAND_LEAST = 96,         /* pixels: fewer spend more on packing weights than on products */
-    GEMM_UNIT = 32,          /* columns of a product are cut in multiples of these */
-    GEMV_WEIGHTS = 8192,     /* about so many in one item of a matrix-vector product: microseconds of memory's time, where
-                                a claim of an item takes a tenth of one */
-    GEMV_UNIT = 16,          /* outputs of an item are a multiple of it: whole cache lines */
-    GEMV_IMAGES = 8          /* images that share the weights of an item while they are in the cache */
+    GEMM_UNIT = 32           /* columns of a product are cut in multiples of these */
 };
 
 typedef struct product_job {
@@ -140,50 +134,6 @@ static strata_status im2col_emit(const strata_step *s, const strata_frame *f, st
     return STRATA_OK;
 }
 
-/* ---- Maps of one pixel ------------------------------------------------------------------------------ */
-
-static bool gemv_accepts(const strata_node *n)
-{
-    if (!cpu_conv_fits(n) || (n->op == &strata_op_conv2d && n->in[CONV_RESIDUAL] != NULL))
-        return false;
-    cpu_conv c = cpu_conv_of(n);
-    return cpu_conv_is_pointwise(&c) && c.oh * c.ow == 1;
-}
-
-static int64_t gemv_outputs(const cpu_conv *c)
-{
-    return cpu_ceil_div(cpu_units_per_item(c->o, c->c, GEMV_WEIGHTS), GEMV_UNIT) * GEMV_UNIT;
-}
-
-static void gemv_item(void *arg, int item, int slot)
-{
-    (void)slot;
-    const product_job *job = arg;
-    const cpu_conv *c = &job->conv;
-    const strata_view *in = job->frame->in;
-    int64_t each = gemv_outputs(c), blocks = cpu_ceil_div(c->o, each);
-    int64_t first = item % blocks * each, outputs = cpu_min(each, c->o - first);
-    int64_t image = item / blocks * GEMV_IMAGES, end = cpu_min(image + GEMV_IMAGES, c->images);
-    const float *bias = in[CONV_BIAS].data != NULL ? in[CONV_BIAS].data + first : NULL;
-    for (; image < end; image++)
-        job->step->device->simd->gemv(job->frame->out.data + image * c->o + first,
-                                      in[CONV_WEIGHT].data + first * c->c, in[CONV_X].data + image * c->c,
-                                      bias, outputs, c->c, c->act);
-}
-
-static strata_status gemv_emit(const strata_step *s, const strata_frame *f, strata_error *err)
-{
-    (void)err;
-    product_job job = { .step = s, .frame = f, .conv = cpu_conv_of(s->node) };
-    int64_t items = cpu_ceil_div(job.conv.o, gemv_outputs(&job.conv)) * cpu_ceil_div(job.conv.images, GEMV_IMAGES);
-    cpu_parallel(s, items, gemv_item, &job);
-    return STRATA_OK;
-}
-
-const strata_kernel_def cpu_kernel_conv2d_gemv = {
-    .name = "conv2d.gemv", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = gemv_accepts,
-    .emit = gemv_emit };
-
 const strata_kernel_def cpu_kernel_conv2d_pointwise = {
     .name = "conv2d.pointwise", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = pointwise_accepts,
     .emit = pointwise_emit };
@@ -191,10 +141,6 @@ const strata_kernel_def cpu_kernel_conv2d_pointwise = {
 const strata_kernel_def cpu_kernel_conv2d_im2col = {
     .name = "conv2d.im2col", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .accepts = cpu_conv_fits,
     .prepare = im2col_prepare, .release = cpu_release_state, .emit = im2col_emit };
-
-const strata_kernel_def cpu_kernel_dense_gemv = {
-    .name = "dense.gemv", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = gemv_accepts,
-    .emit = gemv_emit };
 
 const strata_kernel_def cpu_kernel_dense_gemm = {
     .name = "dense.gemm", .op = &strata_op_dense, .layouts = CPU_NHWC, .accepts = pointwise_accepts,

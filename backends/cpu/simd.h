@@ -107,7 +107,7 @@ typedef struct cpu_simd {
     void (*affine)(float *dst, const float *x, int64_t rows, int64_t n, const float *scale,
                    const float *shift);
 
-    /* y[o] = act(bias[o] + sum over k of w[o][k] * x[k]); bias may be NULL. */
+    /* y[o] = act(bias[o] + sum over k of x[k] * w[o / block][k][o % block]). */
     void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k,
                  strata_act act);
     void (*depthwise_row)(const cpu_group_row *d);

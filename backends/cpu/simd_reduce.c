@@ -5,41 +5,34 @@ enum { SHORT_SUM = 4, SHORT_ROWS = 8 };
 
 /* Sums of float products in double, but for SHORT_SUM neighbours, which are added in float first: that is as fast
  * as memory gives weights, and a lane's few roundings average out. Matrix-vector products and global means are
- * the inputs of gates (squeeze-excite), whose errors a deep network amplifies most. Four outputs at a time hide
- * the latency of the additions; the order of summation depends on k only. The weights come from memory: while four rows are
- * summed the next four are asked for. */
-INLINE void dot_rows(float *y, const float *w, const float *x, int64_t k, int count)
+ * the inputs of gates (squeeze-excite), whose errors a deep network amplifies most. The order of summation depends on k
+ * only. */
+INLINE void add_short_sum(wide *left, wide *right, const float *w, const float *x, int count)
 {
-    wide sum[4] = { { { 0 }, { 0 } } };
-    int64_t i = 0;
-    for (; i + SHORT_SUM * LANES <= k; i += SHORT_SUM * LANES)
-        for (int o = 0; o < count; o++) {
-            const float *row = w + o * k + i;
-            for (int line = 0; line < SHORT_SUM * LANES; line += 16)
-                __builtin_prefetch(row + count * k + line, 0, 3);
-            vec part = load(row) * load(x + i);
-            for (int n = 1; n < SHORT_SUM; n++)
-                part += load(row + n * LANES) * load(x + i + n * LANES);
-            add_wide(&sum[o], widen(part));
-        }
-    for (; i < k; i += LANES) {
-        int some = k - i < LANES ? (int)(k - i) : LANES;
-        vec x0 = load_upto(x + i, some);
-        for (int o = 0; o < count; o++)
-            add_wide(&sum[o], widen(load_upto(w + o * k + i, some) * x0));
+    vec a = splat(x[0]) * load(w), b = splat(x[0]) * load(w + LANES);
+    for (int i = 1; i < count; i++) {
+        a += splat(x[i]) * load(w + i * 2 * LANES);
+        b += splat(x[i]) * load(w + i * 2 * LANES + LANES);
     }
-    for (int o = 0; o < count; o++)
-        y[o] = (float)sum_wide_lanes(sum[o]);
+    add_wide(left, widen(a));
+    add_wide(right, widen(b));
 }
 
 void SIMD(gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k,
                 strata_act act)
 {
-    int64_t o = 0;
-    for (; o + 4 <= outputs; o += 4)
-        dot_rows(y + o, w + o * k, x, k, 4);
-    for (; o < outputs; o++)
-        dot_rows(y + o, w + o * k, x, k, 1);
+    for (int64_t o = 0; o < outputs; o += 2 * LANES) {
+        wide left = { { 0 }, { 0 } }, right = left;
+        int64_t i = 0;
+        for (; i + SHORT_SUM <= k; i += SHORT_SUM, w += SHORT_SUM * 2 * LANES)
+            add_short_sum(&left, &right, w, x + i, SHORT_SUM);
+        for (; i < k; i++, w += 2 * LANES)
+            add_short_sum(&left, &right, w, x + i, 1);
+        int some = outputs - o < 2 * LANES ? (int)(outputs - o) : 2 * LANES;
+        store_narrow_upto(y + o, left, some < LANES ? some : LANES);
+        if (some > LANES)
+            store_narrow_upto(y + o + LANES, right, some - LANES);
+    }
     SIMD(finish)(y, outputs, 1, outputs, bias, NULL, 0, act);
 }
 

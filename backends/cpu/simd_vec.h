@@ -171,15 +171,6 @@ INLINE void store_narrow_upto(float *p, wide w, int n)
     store_upto(p, load(lane), n);
 }
 
-INLINE double sum_wide_lanes(wide w)
-{
-    half_wide pair = w.low + w.high;
-    double sum = 0;
-    for (int i = 0; i < LANES / 2; i++)
-        sum += pair[i];
-    return sum;
-}
-
 /* e^(sign x), sign being 1 or -1 in every use, with sign x cut to [-87.3, 88.3] so that the result is a normal number.
  * Of e^-x, the remainder -r is what is computed. */
 INLINE vec exp_signed(vec x, float sign)

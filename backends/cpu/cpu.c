@@ -5,11 +5,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER_ALIGNMENT = 4096, HUGE_PAGE = 2 << 20 };
+enum { BUFFER_ALIGNMENT = 4096 };
 
 struct strata_buffer {
     void  *bytes;
@@ -21,30 +20,6 @@ typedef struct recording {
     strata_frame      *frames;
     int                count;
 } recording;
-
-/* Asks for huge pages where whole ones fit, which takes no more memory: a walk over the weights of a large layer
- * crosses thousands of small pages, each an entry that the processor has to look up. */
-static void ask_for_huge_pages(void *memory, size_t bytes)
-{
-#ifdef MADV_HUGEPAGE
-    if (memory != NULL && bytes >= HUGE_PAGE)
-        madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* may be refused: then pages are small */
-#else
-    (void)memory, (void)bytes;
-#endif
-}
-
-void *cpu_alloc(size_t alignment, size_t bytes)
-{
-    if (bytes >= HUGE_PAGE)
-        alignment = HUGE_PAGE;
-    if (bytes > SIZE_MAX - alignment)
-        return NULL;
-    size_t whole = (bytes + alignment - 1) / alignment * alignment;
-    void *memory = aligned_alloc(alignment, whole != 0 ? whole : alignment);
-    ask_for_huge_pages(memory, bytes);
-    return memory;
-}
 
 cpu_map cpu_map_of(const strata_tensor_desc *d)
 {
@@ -129,6 +104,7 @@ static void close_device(strata_device *dev)
     if (dev == NULL)
         return;
     cpu_pool_destroy(dev->pool);
+    cpu_free_blocks(dev);
     free(dev);
 }
 

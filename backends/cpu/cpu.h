@@ -15,10 +15,13 @@
 
 #include <strata/ops.h>
 
+typedef struct cpu_block cpu_block;
+
 struct strata_device {
     cpu_pool       *pool;
     const cpu_simd *simd;
     int             threads;
+    cpu_block      *blocks; /* of packed weights, the one being filled first */
 };
 
 extern const strata_backend_def strata_backend_cpu;
@@ -50,9 +53,11 @@ static inline size_t cpu_round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
 /* At least `bytes` at a multiple of `alignment`, a power of two; for free(). NULL when there is no memory. */
 void *cpu_alloc(size_t alignment, size_t bytes);
-/* Memory for packed weights, aligned to 64: into s->state, counted in s->state_bytes. */
+/* Memory for packed weights, aligned to 64: into s->state, and into s->state_bytes by how much the device's memory grows.
+ * It goes when the device is closed; release only forgets it. For prepare, which is called for one step at a time. */
 strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err);
 void          cpu_release_state(strata_step *s);
+void          cpu_free_blocks(strata_device *dev);
 
 /* For prepare: calls fn(arg, rows, first, count) with all rows of dim 0 of constant n, up to `unit` at a time, on all
  * threads. `rows` is there for the call only. The kernel is marked by_rows. */

@@ -1,4 +1,4 @@
-/* pack.c: memory for packed weights, and the walk over the weights that are packed.
+/* pack.c: the walk over the weights that are packed.
  *
  * Packing reads and writes every weight of a network once, which is most of the time from a checkpoint to the
  * first result. So all threads share in it, layer by layer, and weights that are still to be computed (folded
@@ -7,25 +7,6 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-
-enum { STATE_ALIGNMENT = 64 };
-
-strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
-{
-    s->state = cpu_alloc(STATE_ALIGNMENT, bytes);
-    if (s->state == NULL)
-        return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name,
-                           bytes);
-    s->state_bytes = bytes;
-    return STRATA_OK;
-}
-
-void cpu_release_state(strata_step *s)
-{
-    free(s->state);
-    s->state = NULL;
-    s->state_bytes = 0;
-}
 
 typedef struct rows_job {
     const strata_tensor *tensor;
@@ -62,7 +43,7 @@ strata_status cpu_each_rows(const strata_step *s, const strata_node *n, int unit
     job.parts = s->device->threads;
     job.part = cpu_ceil_div(cpu_ceil_div(job.rows, unit), job.parts);
     job.slot_bytes = cpu_round64((size_t)unit * (strata_bytes(&n->desc) / (size_t)cpu_max(1, job.rows)));
-    job.scratch = cpu_alloc(STATE_ALIGNMENT, job.slot_bytes * (size_t)s->device->threads);
+    job.scratch = cpu_alloc(64, job.slot_bytes * (size_t)s->device->threads);
     if (job.scratch == NULL)
         return strata_fail(err, STRATA_NOMEM, "%s: no memory to pack it", n->name);
     cpu_parallel(s, job.parts * job.part, rows_item, &job);

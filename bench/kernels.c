@@ -1,6 +1,6 @@
-/* Speed of the CPU kernels within well-known networks, on every layer shape that these have, beside OpenBLAS.
+/* Speed of the CPU kernels within well-known networks, on every layer shape that these have, beside OpenBLAS and oneDNN.
  *
- *     kernels [--threads N] [--rounds N] [--model NAME]... [--exact] [PATTERN]
+ *     kernels [--threads N] [--rounds N] [--model NAME]... [--exact] [--alone] [PATTERN]
  *
  * Each model is run as any program is, batch 1, with random weights. A row is a kernel on a shape: how many steps
  * of the model that is, the best time of one, and for multiply-adds
@@ -9,10 +9,18 @@
  *     % peak     of multiply-adds in registers, the best measured in the run so far
  *     OpenBLAS   GFLOP/s of cblas_sgemm alone on the matrices that the convolution, the first of two, is a product of;
  *                where these are not what lies in memory, it would have to gather them first
+ *     oneDNN     GFLOP/s of oneDNN's convolution with the same bias, residual and activation, alone; of both, one after
+ *                the other, where a step is two. Where the build has found oneDNN
  *
  * Other kernels have GB/s of what they read and write. Times are those within the network: weights come from where
- * they are then. PATTERN: only rows that contain it, in the name of the kernel or in the shape. */
+ * they are then. PATTERN: only rows that contain it, in the name of the kernel or in the shape.
+ *
+ * With --alone a row is a convolution or dense layer that is a program by itself, in turns with oneDNN's: the least times
+ * of both and their ratio, above 1 where ours is the faster. A depthwise convolution that is the second in a step has a
+ * row of its own as well. */
+#include "alone.h"
 #include "clock.h"
+#include "onednn.h"
 #include "peak.h"
 
 #include <strata/extend.h>
@@ -24,14 +32,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_MODELS = 32, SHAPE_TEXT = 96 };
+enum { MOST_MODELS = 32, SHAPE_TEXT = 96, MOST_TAPS = 49 };
 
 static const char *const canonical[] = { "resnet50",        "mobilenet_v3_large_100", "convnext_tiny", "resnest50",
                                          "efficientnet_b0", "repvgg_a0",              "hrnet_w32",     "rexnet_10" };
 
 typedef struct settings {
     int         threads, rounds;
-    bool        exact;
+    bool        exact, alone;
     const char *pattern;
     double      peak;
 } settings;
@@ -47,6 +55,7 @@ typedef struct row {
     double      ms;
     uint64_t    macs, bytes;
     product     product;
+    const strata_node *first, *node; /* of a layer: the convolution or two that the step is */
 } row;
 
 /* ---- Shapes ------------------------------------------------------------------------------------------ */
@@ -91,9 +100,8 @@ static size_t put_window(const strata_node *n, char *text, size_t size)
 
 /* "3x3/2 64-128 @56 g2": kernel and stride, channels, map of the operand, groups; "1x1 3x3/2 16-96-96 @112" where a step
  * is two convolutions, the second being depthwise. */
-static void shape_text(const strata_node *n, char *text, size_t size)
+static void shape_text(const strata_node *first, const strata_node *n, char *text, size_t size)
 {
-    const strata_node        *first = first_of(n);
     const strata_tensor_desc *x = &first->in[0]->desc;
     size_t used = first != n ? put_window(first, text, size) : 0;
     used += put_window(n, text + used, size - used);
@@ -130,6 +138,27 @@ static double library_rate(product p)
     return 2e-9 * (double)p.rows * (double)p.columns * (double)p.k / best;
 }
 
+/* ---- oneDNN ------------------------------------------------------------------------------------------ */
+
+/* Seconds that it takes, best of some tries; 0 without it or memory. */
+static double onednn_seconds(const row *r, const settings *s)
+{
+    size_t  x = (size_t)strata_count(&r->first->in[0]->desc), y = (size_t)strata_count(&r->node->desc);
+    float  *data = calloc(x + 2 * y, sizeof *data);
+    onednn *o = data != NULL ? onednn_create(r->first, r->node, s->threads) : NULL;
+    double  best = 0;
+    if (o != NULL) {
+        strata_random_input(2, data, x + y);
+        double end = seconds() + 0.02;
+        best       = onednn_run(o, data, data + x, data + x + y);
+        for (int i = 1; i < 3 || seconds() < end; i++)
+            best = fmin(best, onednn_run(o, data, data + x, data + x + y));
+    }
+    onednn_destroy(o);
+    free(data);
+    return fmax(best, 0);
+}
+
 /* ---- Rows -------------------------------------------------------------------------------------------- */
 
 static row *row_of(row *rows, int *count, const char *kernel, const char *shape)
@@ -153,18 +182,51 @@ static void print_row(const row *r, const settings *s)
         printf(" %8.1f GB/s\n", 1e-6 * (double)r->bytes / r->ms);
         return;
     }
-    double rate = 2e-6 * (double)r->macs / r->ms;
+    double rate = 2e-6 * (double)r->macs / r->ms, onednn_time = onednn_seconds(r, s);
     printf(" %8.1f %5.0f %%", rate, 100 * rate / s->peak);
-    if (r->product.k > 9) /* else depthwise: nobody would */
+    if (r->product.k > MOST_TAPS) /* else depthwise: nobody would */
         printf(" %8.1f", library_rate(r->product));
+    else
+        printf(" %8s", "");
+    if (onednn_time > 0)
+        printf(" %8.1f", 2e-9 * (double)r->macs / onednn_time);
     printf("\n");
 }
 
 static void print_rows(const row *rows, int count, const settings *s)
 {
-    printf("%-24s %-26s %3s %10s %8s %7s %8s\n", "kernel", "shape", "n", "us", "GFLOP/s", "% peak", "OpenBLAS");
+    printf("%-24s %-26s %3s %10s %8s %7s %8s %8s\n", "kernel", "shape", "n", "us", "GFLOP/s", "% peak", "OpenBLAS",
+           "oneDNN");
     for (int i = 0; i < count; i++)
         print_row(&rows[i], s);
+}
+
+static strata_status print_alone(strata_context *ctx, const row *r, settings *s, strata_error *err)
+{
+    alone found;
+    if (r->product.groups == 0 || (strstr(r->kernel, s->pattern) == NULL && strstr(r->shape, s->pattern) == NULL))
+        return STRATA_OK;
+    alone_options how = { .threads = s->threads, .rounds = s->rounds, .exact = s->exact };
+    STRATA_TRY(alone_compare(ctx, r->first, r->node, &how, &found, err));
+    s->peak = fmax(s->peak, peak_rate(s->threads));
+    double rate = 2e-6 * (double)found.macs / found.ms;
+    printf("%-24s %-26s %3d %10.1f %8.1f %5.0f %%", found.kernel, r->shape, r->steps, found.ms * 1e3, rate,
+           100 * rate / s->peak);
+    if (found.onednn_ms > 0)
+        printf(" %10.1f %6.2f  %s", found.onednn_ms * 1e3, found.onednn_ms / found.ms, found.choice);
+    printf("\n");
+    fflush(stdout);
+    return STRATA_OK;
+}
+
+static strata_status print_rows_alone(strata_context *ctx, const row *rows, int count, settings *s,
+                                      strata_error *err)
+{
+    printf("%-24s %-26s %3s %10s %8s %7s %10s %6s\n", "kernel", "shape", "n", "us", "GFLOP/s", "% peak", "oneDNN, us",
+           "ratio");
+    for (int i = 0; i < count; i++)
+        STRATA_TRY(print_alone(ctx, &rows[i], s, err));
+    return STRATA_OK;
 }
 
 /* The best time of each step of the session. */
@@ -182,33 +244,48 @@ static strata_status time_steps(strata_session *session, int rounds, strata_tens
     return STRATA_OK;
 }
 
-static strata_status show_steps(const strata_graph *g, const strata_session *session, const double *ms,
-                                const settings *s, strata_error *err)
+/* The row of a layer, or of another step, in a network. */
+static row *add_row(row *rows, int *count, const char *kernel, const strata_node *first, const strata_node *n)
+{
+    char shape[SHAPE_TEXT];
+    shape_text(first, n, shape, sizeof shape);
+    row *r = row_of(rows, count, kernel, shape);
+    r->steps++;
+    r->product = product_of(first);
+    r->first   = first;
+    r->node    = n;
+    return r;
+}
+
+static strata_status show_steps(strata_context *ctx, const strata_graph *g, const strata_session *session,
+                                const double *ms, settings *s, strata_error *err)
 {
     int  steps = strata_session_step_count(session), count = 0;
-    row *rows = calloc((size_t)steps + 1, sizeof *rows);
+    row *rows = calloc(2 * (size_t)steps + 1, sizeof *rows);
     if (rows == NULL)
         return strata_fail(err, STRATA_NOMEM, "no memory for %d rows", steps);
     for (int i = 0; i < steps; i++) {
         strata_step_profile step = strata_session_step(session, i);
         const strata_node  *n = find_node(g, step.node);
-        char                shape[SHAPE_TEXT];
         if (n == NULL)
             continue;
-        shape_text(n, shape, sizeof shape);
-        row *r = row_of(rows, &count, step.kernel, shape);
-        r->steps++;
-        r->ms      = fmin(r->ms, ms[i]);
-        r->macs    = step.macs;
-        r->bytes   = step.bytes;
-        r->product = product_of(first_of(n));
+        row *r   = add_row(rows, &count, step.kernel, first_of(n), n);
+        r->ms    = fmin(r->ms, ms[i]);
+        r->macs  = step.macs;
+        r->bytes = step.bytes;
+        if (s->alone && first_of(n) != n)
+            add_row(rows, &count, "conv2d.depthwise", n, n);
     }
-    print_rows(rows, count, s);
+    strata_status status = STRATA_OK;
+    if (s->alone)
+        status = print_rows_alone(ctx, rows, count, s, err);
+    else
+        print_rows(rows, count, s);
     free(rows);
-    return STRATA_OK;
+    return status;
 }
 
-static strata_status run_model(strata_context *ctx, const char *name, const settings *s, strata_error *err)
+static strata_status run_model(strata_context *ctx, const char *name, settings *s, strata_error *err)
 {
     strata_graph   *g;
     strata_program *p = NULL;
@@ -231,12 +308,12 @@ static strata_status run_model(strata_context *ctx, const char *name, const sett
     if (status == STRATA_OK) {
         strata_random_input(2, strata_tensor_data(x), (size_t)strata_count(strata_tensor_get_desc(x)));
         ms = calloc((size_t)strata_session_step_count(session) + 1, sizeof *ms);
-        status = ms != NULL ? time_steps(session, s->rounds, x, y, ms, err)
+        status = ms != NULL ? time_steps(session, s->alone ? 1 : s->rounds, x, y, ms, err)
                             : strata_fail(err, STRATA_NOMEM, "no memory for times");
     }
     if (status == STRATA_OK) {
         printf("\n%s\n", name);
-        status = show_steps(strata_program_graph(p), session, ms, s, err);
+        status = show_steps(ctx, strata_program_graph(p), session, ms, s, err);
     }
     free(ms);
     strata_tensor_unref(x);
@@ -270,6 +347,8 @@ int main(int argc, char **argv)
             continue;
         if (strcmp(argv[i], "--exact") == 0)
             s.exact = true;
+        else if (strcmp(argv[i], "--alone") == 0)
+            s.alone = true;
         else if (strcmp(argv[i], "--model") == 0 && argv[i + 1] != NULL && models < MOST_MODELS)
             model[models++] = argv[++i];
         else if (argv[i][0] == '-')

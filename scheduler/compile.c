@@ -319,24 +319,37 @@ static bool is_read_beside(const compiler *c, int s, int root)
     return false;
 }
 
+/* Whether the result of step s may overwrite operand k: its kernel can, and nobody else wants what is there. */
+static bool may_overwrite(const compiler *c, int s, int k)
+{
+    const strata_program *p = c->p;
+    const strata_node    *n = p->steps[s].node, *x = n->in[k];
+    if (!(p->steps[s].kernel->in_place >> k & 1) || !x || strata_bytes(&x->desc) != strata_bytes(&n->desc))
+        return false;
+    int root = p->place[x->id].root;
+    if (p->place[root].kind != PLACE_NONE || p->place[n->id].kind != PLACE_NONE || c->last[root] != c->time[s] ||
+        c->first[root] < 0 || node_at(c, root)->device != n->device || is_read_beside(c, s, root))
+        return false;
+    for (int other = 0; other < STEP_OPERANDS; other++) {
+        const strata_node *y = strata_step_operand(&p->steps[s], other);
+        if (y && other != k && p->place[y->id].root == root)
+            return false;
+    }
+    return true;
+}
+
 /* Lets results overwrite operands that die: in order of steps, so that chains share one place. */
 static void share_in_place(compiler *c)
 {
     strata_program *p = c->p;
     for (int s = 0; s < p->step_count; s++) {
-        const strata_node *n = p->steps[s].node, *x = n->in[0];
-        if (!p->steps[s].kernel->in_place || !x || strata_bytes(&x->desc) != strata_bytes(&n->desc))
+        const strata_node *n = p->steps[s].node;
+        int                own = (int)n->id, k = 0;
+        while (k < STRATA_MAX_OPERANDS && !may_overwrite(c, s, k))
+            k++;
+        if (k == STRATA_MAX_OPERANDS)
             continue;
-        int root = p->place[x->id].root;
-        if (p->place[root].kind != PLACE_NONE || p->place[n->id].kind != PLACE_NONE || c->last[root] != c->time[s] ||
-            c->first[root] < 0 || node_at(c, root)->device != n->device)
-            continue;
-        bool read_twice = is_read_beside(c, s, root);
-        for (int k = 1; k < STRATA_MAX_OPERANDS; k++)
-            read_twice |= n->in[k] && p->place[n->in[k]->id].root == root;
-        if (read_twice)
-            continue;
-        int own = (int)n->id;
+        int root = p->place[n->in[k]->id].root;
         for (int i = own; i < c->nodes; i++)
             if (p->place[i].root == own)
                 p->place[i].root = root;

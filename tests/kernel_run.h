@@ -18,9 +18,9 @@ static inline float *nan_floats(int64_t count)
     return p;
 }
 
-/* Runs p's node by kernel k and returns its result in row-major order. */
+/* Runs p's node by kernel k, over operand `over` or NOWHERE, and returns its result in row-major order. */
 static inline float *run_placed(placed_node *p, const op_run *r, const strata_kernel_def *k,
-                                strata_device *device, bool in_place)
+                                strata_device *device, int over)
 {
     strata_step  step  = { .node = &p->n, .kernel = k, .device = device };
     strata_frame frame = { 0 };
@@ -37,7 +37,7 @@ static inline float *run_placed(placed_node *p, const op_run *r, const strata_ke
     }
     int64_t count    = strata_count(&p->n.desc);
     frame.workspace  = (strata_view){ .data = nan_floats((int64_t)(step.workspace / sizeof(float))) };
-    frame.out = (strata_view){ .desc = &p->n.desc, .data = in_place ? frame.in[0].data : nan_floats(count) };
+    frame.out = (strata_view){ .desc = &p->n.desc, .data = over != NOWHERE ? frame.in[over].data : nan_floats(count) };
     assert_int_equal(k->emit(&step, &frame, &err), STRATA_OK);
 
     float *result = malloc((size_t)count * sizeof *result);
@@ -45,7 +45,7 @@ static inline float *run_placed(placed_node *p, const op_run *r, const strata_ke
     turn_layout(&p->n.desc, true, frame.out.data, result);
     if (k->release != NULL)
         k->release(&step);
-    if (!in_place)
+    if (over == NOWHERE)
         free(frame.out.data);
     for (int i = 0; i < r->count; i++)
         free(frame.in[i].data);

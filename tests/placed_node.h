@@ -43,4 +43,14 @@ static inline void place(placed_node *p, const op_run *r, strata_layout layout)
     }
 }
 
+/* Whether the kernel may write its result over operand `over` of this node; NOWHERE stands for memory of its own. */
+enum { NOWHERE = -1 };
+
+static inline bool may_write_over(const strata_kernel_def *k, const strata_node *n, int over)
+{
+    return over == NOWHERE ||
+           ((k->in_place >> over & 1) && n->in[over] && !strata_node_is_constant(n->in[over]) &&
+            strata_bytes(&n->in[over]->desc) == strata_bytes(&n->desc));
+}
+
 #endif

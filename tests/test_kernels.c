@@ -58,16 +58,16 @@ static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const 
             if (!is_tried(b, t))
                 continue;
             strata_device *device = &f->device[table * f->threads + t];
-            for (int in_place = 0; in_place <= (int)k->in_place; in_place++) {
+            for (int over = NOWHERE; over < STRATA_MAX_OPERANDS; over++) {
                 placed_node p;
                 place(&p, &r, layout);
-                if (in_place && strata_bytes(&p.in[0].desc) != strata_bytes(&p.n.desc))
+                if (!may_write_over(k, &p.n, over))
                     continue;
                 char what[160];
                 snprintf(what, sizeof what, "%s (seed %llu, batch %d, %d threads, %s%s)", k->name,
                          (unsigned long long)seed, batches[b], device->threads, device->simd->name,
-                         in_place ? ", in place" : "");
-                float *got = run_placed(&p, &r, k, device, in_place);
+                         over != NOWHERE ? ", in place" : "");
+                float *got = run_placed(&p, &r, k, device, over);
                 if (first == NULL) {
                     check_result(what, largest, got, scale, c->tolerance);
                     first = got;

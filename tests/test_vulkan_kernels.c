@@ -36,9 +36,9 @@ static strata_view buffer_for(fixture *f, const strata_tensor_desc *desc, size_t
     return v;
 }
 
-/* The result in row-major order. */
+/* The result in row-major order; on the device over operand `over`, or NOWHERE. */
 static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const strata_kernel_def *k,
-                            bool in_place)
+                            int over)
 {
     const strata_backend_def *backend = &strata_backend_vulkan;
     strata_step               step = { .node = &p->n, .kernel = k, .device = fix->device };
@@ -61,7 +61,7 @@ static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const
         free(turned);
     }
     const size_t bytes = strata_bytes(&p->n.desc), count = (size_t)strata_count(&p->n.desc);
-    frame.out = in_place ? frame.in[0] : buffer_for(fix, &p->n.desc, bytes);
+    frame.out = over != NOWHERE ? frame.in[over] : buffer_for(fix, &p->n.desc, bytes);
     if (step.workspace > 0)
         frame.workspace = buffer_for(fix, NULL, step.workspace);
     void  *raw = malloc(bytes);
@@ -75,7 +75,7 @@ static float *run_on_device(fixture *fix, placed_node *p, const op_run *r, const
     backend->discard(fix->device, recording);
     for (int i = 0; i < STRATA_MAX_OPERANDS; i++)
         backend->free(fix->device, frame.in[i].buffer);
-    if (!in_place)
+    if (over == NOWHERE)
         backend->free(fix->device, frame.out.buffer);
     backend->free(fix->device, frame.workspace.buffer);
     k->release(&step);
@@ -96,19 +96,18 @@ static void place_as(placed_node *p, const op_run *r, strata_layout layout, stra
 }
 
 static void check_kernel(fixture *f, const kernel_case *c, uint64_t seed, const op_run *r, const float *scale,
-                         const strata_kernel_def *k, strata_layout layout, bool in_place)
+                         const strata_kernel_def *k, strata_layout layout, int over)
 {
     placed_node p;
     place_as(&p, r, layout, f->dtype);
-    if (in_place &&
-        (strata_bytes(&p.in[0].desc) != strata_bytes(&p.n.desc) || strata_node_is_constant(&p.in[0])))
+    if (!may_write_over(k, &p.n, over))
         return;
     const vk_config *config = &f->instance->config;
     char             what[200];
     snprintf(what, sizeof what, "%s (seed %llu, %s, %s%s, conv %d, tile %d, split %d)", k->name,
              (unsigned long long)seed, strata_dtype_name(f->dtype), strata_layout_names[layout],
-             in_place ? ", in place" : "", config->conv, config->tile, config->split);
-    float *got = run_on_device(f, &p, r, k, in_place);
+             over != NOWHERE ? ", in place" : "", config->conv, config->tile, config->split);
+    float *got = run_on_device(f, &p, r, k, over);
     check_result(what, r, got, scale, c->tolerance);
     free(got);
     if (vulkan_messages > 0)
@@ -153,8 +152,8 @@ static void check_case(fixture *f, const kernel_case *c, uint64_t seed)
             continue;
         f->reached[row] = taken = true;
         for (int layout = 0; layout < STRATA_LAYOUT_COUNT; layout++)
-            for (int in_place = 0; in_place <= (int)k->in_place && (k->layouts >> layout & 1); in_place++)
-                check_kernel(f, c, seed, &r, scale, k, (strata_layout)layout, in_place);
+            for (int over = NOWHERE; over < STRATA_MAX_OPERANDS && (k->layouts >> layout & 1); over++)
+                check_kernel(f, c, seed, &r, scale, k, (strata_layout)layout, over);
     }
     if (!taken)
         fail_msg("no kernel takes a case of %s (seed %llu)", c->op->name, (unsigned long long)seed);

@@ -86,7 +86,7 @@ static strata_status toy_emit(const strata_step *s, const strata_frame *f, strat
     return s->node->op->eval(s->node, in, &out);
 }
 static const strata_kernel_def toy_conv = { .name = "conv2d.toy", .op = &strata_op_conv2d, .layouts = 1, .emit = toy_emit },
-                               toy_relu = { .name = "relu.toy", .op = &strata_op_relu, .layouts = 1, .in_place = true, .emit = toy_emit };
+                               toy_relu = { .name = "relu.toy", .op = &strata_op_relu, .layouts = 1, .in_place = 1u << 0, .emit = toy_emit };
 static const strata_kernel_def *const toy_kernels[] = { &toy_conv, &toy_relu, NULL };
 static const strata_backend_def toy = { .name = "toy", .layout = STRATA_NCHW, .side_by_side = true, .kernels = toy_kernels, .count = toy_count,
     .describe = toy_describe, .open = toy_open, .close = toy_close, .stores = toy_stores, .alloc = toy_alloc, .free = toy_free, .map = toy_map,

@@ -54,7 +54,8 @@ static inline size_t cpu_round64(size_t n) { return (n + 63) & ~(size_t)63; }
 /* At least `bytes` at a multiple of `alignment`, a power of two; for free(). NULL when there is no memory. */
 void *cpu_alloc(size_t alignment, size_t bytes);
 /* Memory for packed weights, aligned to 64: into s->state, and into s->state_bytes by how much the device's memory grows.
- * It goes when the device is closed; release only forgets it. For prepare, which is called for one step at a time. */
+ * All of it goes when the device is closed; before, release gives back only what was allocated last. For prepare, which is
+ * called for one step at a time. */
 strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err);
 void          cpu_release_state(strata_step *s);
 void          cpu_free_blocks(strata_device *dev);

@@ -212,7 +212,7 @@ void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels
 /* ---- Products -------------------------------------------------------------------------------------- */
 
 /* The panel's weights chunk by chunk, each over all tiles of the band. Panels follow each other in memory, so
- * what follows a chunk is what will be wanted next. */
+ * what follows a chunk is what will be wanted next. y may be where the residual lies: the first chunk adds it. */
 void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *pointers, int64_t panel,
                       const float *residual)
 {
@@ -222,13 +222,13 @@ void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *poi
         for (int k = 0; k < d->channels; k += d->chunk_channels) {
             t->taps = (int)cpu_min(d->chunk_taps, d->taps - tap);
             t->channels = (int)cpu_min(d->chunk_channels, d->channels - k);
-            bool last = tap + t->taps == d->taps && k + t->channels == d->channels;
+            bool first = tap == 0 && k == 0, last = tap + t->taps == d->taps && k + t->channels == d->channels;
             t->x = pointers + (int64_t)tap * CPU_TILE_ROWS;
             t->x_offset = k;
             t->weight = weight + ((int64_t)tap * d->channels + k) * d->block;
             t->ahead = t->weight + (int64_t)t->taps * t->channels * d->block;
-            t->bias = tap == 0 && k == 0 ? bias : NULL;
-            t->residual = last ? residual : NULL;
+            t->bias = first ? bias : NULL;
+            t->residual = first ? residual : NULL;
             t->act = last ? d->conv.act : STRATA_ACT_NONE;
             d->simd->tiles(t);
         }
@@ -306,8 +306,8 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 }
 
 const strata_kernel_def cpu_kernel_conv2d_direct = {
-    .name = "conv2d.direct", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .by_rows = true, .accepts = accepts,
-    .prepare = prepare, .release = cpu_release_state, .emit = emit };
+    .name = "conv2d.direct", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .by_rows = true,
+    .in_place = 1u << CONV_RESIDUAL, .accepts = accepts, .prepare = prepare, .release = cpu_release_state, .emit = emit };
 
 const strata_kernel_def cpu_kernel_dense_direct = {
     .name = "dense.direct", .op = &strata_op_dense, .layouts = CPU_NHWC, .by_rows = true, .accepts = accepts,

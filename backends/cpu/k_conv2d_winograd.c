@@ -329,8 +329,8 @@ static strata_status emit2(const strata_step *s, const strata_frame *f, strata_e
 
 const strata_kernel_def cpu_kernel_conv2d_winograd4 = {
     .name = "conv2d.winograd4", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .by_rows = true, .approximate = true,
-    .accepts = accepts4, .prepare = prepare4, .release = cpu_release_state, .emit = emit4 };
+    .in_place = 1u << CONV_RESIDUAL, .accepts = accepts4, .prepare = prepare4, .release = cpu_release_state, .emit = emit4 };
 
 const strata_kernel_def cpu_kernel_conv2d_winograd2 = {
     .name = "conv2d.winograd2", .op = &strata_op_conv2d, .layouts = CPU_NHWC, .by_rows = true, .approximate = true,
-    .accepts = accepts2, .prepare = prepare2, .release = cpu_release_state, .emit = emit2 };
+    .in_place = 1u << CONV_RESIDUAL, .accepts = accepts2, .prepare = prepare2, .release = cpu_release_state, .emit = emit2 };

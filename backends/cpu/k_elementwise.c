@@ -58,7 +58,7 @@ static strata_status act_emit(const strata_step *s, const strata_frame *f, strat
 
 #define XX(enumname, act)                                                                          \
     const strata_kernel_def cpu_kernel_##act = { .name = #act ".flat", .op = &strata_op_##act,     \
-                                                 .layouts = CPU_ANY_LAYOUT, .in_place = true,      \
+                                                 .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0,      \
                                                  .accepts = not_constant, .emit = act_emit };
 STRATA_ACT_MAP(XX)
 #undef XX
@@ -110,27 +110,27 @@ static strata_status mul_scalar_emit(const strata_step *s, const strata_frame *f
 }
 
 const strata_kernel_def cpu_kernel_neg = {
-    .name = "neg.flat", .op = &strata_op_neg, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .name = "neg.flat", .op = &strata_op_neg, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0,
     .accepts = not_constant, .emit = neg_emit };
 
 const strata_kernel_def cpu_kernel_rsqrt = {
-    .name = "rsqrt.flat", .op = &strata_op_rsqrt, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .name = "rsqrt.flat", .op = &strata_op_rsqrt, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0,
     .accepts = not_constant, .emit = rsqrt_emit };
 
 const strata_kernel_def cpu_kernel_sqrt = {
-    .name = "sqrt.flat", .op = &strata_op_sqrt, .layouts = CPU_ANY_LAYOUT, .in_place = true, .accepts = not_constant,
+    .name = "sqrt.flat", .op = &strata_op_sqrt, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0, .accepts = not_constant,
     .emit = sqrt_emit };
 
 const strata_kernel_def cpu_kernel_gelu_erf = {
-    .name = "gelu_erf.flat", .op = &strata_op_gelu_erf, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .name = "gelu_erf.flat", .op = &strata_op_gelu_erf, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0,
     .accepts = not_constant, .emit = gelu_erf_emit };
 
 const strata_kernel_def cpu_kernel_add_scalar = {
-    .name = "add_scalar.flat", .op = &strata_op_add_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .name = "add_scalar.flat", .op = &strata_op_add_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0,
     .accepts = not_constant, .emit = add_scalar_emit };
 
 const strata_kernel_def cpu_kernel_mul_scalar = {
-    .name = "mul_scalar.flat", .op = &strata_op_mul_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = true,
+    .name = "mul_scalar.flat", .op = &strata_op_mul_scalar, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0,
     .accepts = not_constant, .emit = mul_scalar_emit };
 
 /* ---- Two operands ------------------------------------------------------------------------------- */
@@ -219,16 +219,20 @@ static strata_status div_emit(const strata_step *s, const strata_frame *f, strat
 }
 
 const strata_kernel_def cpu_kernel_add = {
-    .name = "add.rows", .op = &strata_op_add, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = add_emit };
+    .name = "add.rows", .op = &strata_op_add, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0 | 1u << 1,
+    .emit = add_emit };
 
 const strata_kernel_def cpu_kernel_sub = {
-    .name = "sub.rows", .op = &strata_op_sub, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = sub_emit };
+    .name = "sub.rows", .op = &strata_op_sub, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0 | 1u << 1,
+    .emit = sub_emit };
 
 const strata_kernel_def cpu_kernel_mul = {
-    .name = "mul.rows", .op = &strata_op_mul, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = mul_emit };
+    .name = "mul.rows", .op = &strata_op_mul, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0 | 1u << 1,
+    .emit = mul_emit };
 
 const strata_kernel_def cpu_kernel_div = {
-    .name = "div.rows", .op = &strata_op_div, .layouts = CPU_ANY_LAYOUT, .in_place = true, .emit = div_emit };
+    .name = "div.rows", .op = &strata_op_div, .layouts = CPU_ANY_LAYOUT, .in_place = 1u << 0 | 1u << 1,
+    .emit = div_emit };
 
 /* ---- partial_add ---------------------------------------------------------------------------------- */
 
@@ -273,5 +277,5 @@ static strata_status partial_emit(const strata_step *s, const strata_frame *f, s
 }
 
 const strata_kernel_def cpu_kernel_partial_add = {
-    .name = "partial_add.rows", .op = &strata_op_partial_add, .layouts = CPU_NHWC, .in_place = true,
+    .name = "partial_add.rows", .op = &strata_op_partial_add, .layouts = CPU_NHWC, .in_place = 1u << 0,
     .accepts = partial_accepts, .emit = partial_emit };

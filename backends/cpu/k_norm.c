@@ -75,7 +75,7 @@ static strata_status batch_norm_emit(const strata_step *s, const strata_frame *f
 }
 
 const strata_kernel_def cpu_kernel_batch_norm = {
-    .name = "batch_norm.rows", .op = &strata_op_batch_norm, .layouts = CPU_NHWC, .in_place = true,
+    .name = "batch_norm.rows", .op = &strata_op_batch_norm, .layouts = CPU_NHWC, .in_place = 1u << 0,
     .accepts = batch_norm_accepts, .prepare = batch_norm_prepare, .release = cpu_release_state,
     .emit = batch_norm_emit };
 
@@ -102,7 +102,7 @@ static strata_status layer_norm_emit(const strata_step *s, const strata_frame *f
 }
 
 const strata_kernel_def cpu_kernel_layer_norm = {
-    .name = "layer_norm.rows", .op = &strata_op_layer_norm, .layouts = CPU_NHWC, .in_place = true,
+    .name = "layer_norm.rows", .op = &strata_op_layer_norm, .layouts = CPU_NHWC, .in_place = 1u << 0,
     .accepts = takes_rows, .emit = layer_norm_emit };
 
 /* ---- grn: g[c] = sqrt(sum over pixels of x^2); y = x (1 + gamma g / (mean of g + epsilon)) + beta ---- */
@@ -180,5 +180,5 @@ static strata_status grn_emit(const strata_step *s, const strata_frame *f, strat
 }
 
 const strata_kernel_def cpu_kernel_grn = {
-    .name = "grn.rows", .op = &strata_op_grn, .layouts = CPU_NHWC, .in_place = true, .accepts = takes_rows,
+    .name = "grn.rows", .op = &strata_op_grn, .layouts = CPU_NHWC, .in_place = 1u << 0, .accepts = takes_rows,
     .prepare = grn_prepare, .emit = grn_emit };

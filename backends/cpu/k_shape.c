@@ -22,7 +22,7 @@ static strata_status reshape_emit(const strata_step *s, const strata_frame *f, s
 }
 
 const strata_kernel_def cpu_kernel_reshape = {
-    .name = "reshape.copy", .op = &strata_op_reshape, .layouts = CPU_NCHW, .in_place = true,
+    .name = "reshape.copy", .op = &strata_op_reshape, .layouts = CPU_NCHW, .in_place = 1u << 0,
     .emit = reshape_emit };
 
 static strata_status transpose_emit(const strata_step *s, const strata_frame *f, strata_error *err)

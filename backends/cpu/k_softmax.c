@@ -63,5 +63,5 @@ static strata_status emit(const strata_step *s, const strata_frame *f, strata_er
 }
 
 const strata_kernel_def cpu_kernel_softmax = {
-    .name = "softmax.columns", .op = &strata_op_softmax, .layouts = 1 << STRATA_NCHW, .in_place = true,
+    .name = "softmax.columns", .op = &strata_op_softmax, .layouts = 1 << STRATA_NCHW, .in_place = 1u << 0,
     .accepts = accepts, .emit = emit };

@@ -22,7 +22,7 @@ enum { BLOCK_BYTES = 64 << 20 };
 struct cpu_block {
     cpu_block *next;
     char      *bytes;
-    size_t     size, used;
+    size_t     size, used, last; /* last: where the newest weights begin */
     size_t     small; /* bytes at the beginning that are in small pages; the others are in huge ones */
 };
 
@@ -101,12 +101,16 @@ strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
         return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name, bytes);
     s->state = b->bytes + b->used;
     s->state_bytes = taken(b, b->used + whole) - taken(b, b->used);
+    b->last = b->used;
     b->used += whole;
     return STRATA_OK;
 }
 
 void cpu_release_state(strata_step *s)
 {
+    cpu_block *b = s->device->blocks;
+    if (b != NULL && s->state == b->bytes + b->last) /* the newest: their place is free again */
+        b->used = b->last;
     s->state = NULL;
     s->state_bytes = 0;
 }

@@ -49,7 +49,7 @@ static strata_status emit_mul_scalar(const strata_step *s, const strata_frame *f
                                                      .op = &strata_op_##function,                            \
                                                      .layouts = VK_ANY_LAYOUT,                               \
                                                      .half = true,                                           \
-                                                     .in_place = true,                                       \
+                                                     .in_place = 1u << 0,                                       \
                                                      .accepts = vk_fits,                                     \
                                                      .prepare = vk_prepare,                                  \
                                                      .release = vk_release,                                  \
@@ -227,7 +227,7 @@ const strata_kernel_def vk_kernel_batch_norm = { .name = "batch_norm.affine",
                                                  .op = &strata_op_batch_norm,
                                                  .layouts = VK_ANY_LAYOUT,
                                                  .half = true,
-                                                 .in_place = true,
+                                                 .in_place = 1u << 0,
                                                  .accepts = accepts_batch_norm,
                                                  .prepare = prepare_batch_norm,
                                                  .release = vk_release,

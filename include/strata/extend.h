@@ -286,7 +286,7 @@ struct strata_kernel_def {
     unsigned layouts;          /* bits 1 << STRATA_NHWC ...: of all rank-4 values that are not constant */
     bool     by_rows;          /* prepare reads constants with strata_tensor_rows: they need not be in memory whole */
     bool     half;             /* values may be float16 as well, all of one node's that are not constant */
-    bool     in_place;         /* out may be the memory of operand 0 when that is of the same size and dies here */
+    unsigned in_place;         /* bit k: out may be the memory of operand k when that is of the same size and dies here */
     bool approximate;          /* trades bits for speed: beyond the rounding of the op's own formula. Not for programs that
                                   want to be exact */
     bool absorbs;              /* computes the node of operand 0 as well, which then has no step and no memory: frame.in[0] is

@@ -1,5 +1,6 @@
-/* Whole models on Vulkan against MindCV's own numbers (see golden.h): a file for each family, under
- * validation; nothing may fall back to the CPU, and memory is full of NaN before it is used.
+/* Whole models on Vulkan against MindCV's own numbers (see golden.h): a file for each kind of block, under
+ * validation; nothing may fall back to the CPU, and memory is full of NaN before it is used. VGG, whose ops the others
+ * have too, and ResNet of basic blocks are left to test_vulkan_models.c.
  *
  * Arguments: names of files to check instead, for work on one model. */
 #include "golden.h"
@@ -41,8 +42,7 @@ static const char *const files[] = {
     "efficientnet_b0__1x97x131.golden",  "hrnet_w32__1x97x131.golden",
     "mobilenet_v2_100__1x97x131.golden", "mobilenet_v3_small_100__2x96x128.golden",
     "repvgg_a0__1x97x131.golden",        "resnest14__2x96x128.golden",
-    "resnet18__2x96x128.golden",         "resnet50__1x97x131.golden",
-    "rexnet_10__1x97x131.golden",        "vgg11__2x96x128.golden",
+    "resnet50__1x97x131.golden",         "rexnet_10__1x97x131.golden",
 };
 
 int main(int argc, char **argv)

@@ -15,6 +15,7 @@ typedef struct cpu_direct {
     int             block, panels;              /* columns of a panel; panels of a group */
     int             taps, channels;
     int             chunk_taps, chunk_channels; /* of weights at a time: some taps whole, or a part of one */
+    int             chunks;                     /* in a panel */
     const float    *weight, *bias, *zeros;
 } cpu_direct;
 
@@ -31,9 +32,9 @@ size_t cpu_direct_gather_bytes(const cpu_direct *d, int pixels);
 /* pointers[tile][tap][CPU_TILE_ROWS] for `pixels` pixels of the result from `first` on. x is channel 0 of the group in
  * the image. */
 void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels, const float **pointers, float *gathered);
-/* The sums of one panel, counted through all groups, for the pixels of `pointers`: t has rows, columns, y and the steps.
- * residual may be NULL. */
+/* Chunks first to end - 1 of the sums of one panel, counted through all groups, for the pixels of `pointers`: t has rows,
+ * columns, y, which holds the sums of the chunks before, and the steps. residual may be NULL. */
 void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *pointers, int64_t panel,
-                      const float *residual);
+                      const float *residual, int first, int end);
 
 #endif

@@ -12,7 +12,8 @@
  * first.
  *
  * A band of pixels is short enough to stay in the second cache while the panels go by. A panel is applied in
- * chunks that stay in the first cache while the band's tiles go by; between chunks a tile's sums rest in y.
+ * chunks that stay in the first cache while the band's tiles go by; between chunks a tile's sums rest in y. Where even a
+ * short band has too many channels, the panels go by once for each part of these.
  */
 #include "direct.h"
 
@@ -58,6 +59,7 @@ cpu_direct cpu_direct_of(const strata_node *n, const cpu_simd *simd, const float
         d.chunk_taps = (int)cpu_min(d.taps, CHUNK_BYTES / (d.channels * line));
         d.chunk_channels = d.channels;
     }
+    d.chunks = (int)(cpu_ceil_div(d.taps, d.chunk_taps) * cpu_ceil_div(d.channels, d.chunk_channels));
     if (packed != NULL) {
         d.weight = packed;
         d.bias = d.weight + weight_floats(&d);
@@ -214,24 +216,24 @@ void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels
 /* The panel's weights chunk by chunk, each over all tiles of the band. Panels follow each other in memory, so
  * what follows a chunk is what will be wanted next. y may be where the residual lies: the first chunk adds it. */
 void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *pointers, int64_t panel,
-                      const float *residual)
+                      const float *residual, int first, int end)
 {
     const float *weight = d->weight + panel * d->conv.k * d->block, *bias = d->bias + panel * d->block;
+    int parts = (int)cpu_ceil_div(d->channels, d->chunk_channels); /* of a tap */
     t->x_tile = (ptrdiff_t)d->taps * CPU_TILE_ROWS;
-    for (int tap = 0; tap < d->taps; tap += d->chunk_taps)
-        for (int k = 0; k < d->channels; k += d->chunk_channels) {
-            t->taps = (int)cpu_min(d->chunk_taps, d->taps - tap);
-            t->channels = (int)cpu_min(d->chunk_channels, d->channels - k);
-            bool first = tap == 0 && k == 0, last = tap + t->taps == d->taps && k + t->channels == d->channels;
-            t->x = pointers + (int64_t)tap * CPU_TILE_ROWS;
-            t->x_offset = k;
-            t->weight = weight + ((int64_t)tap * d->channels + k) * d->block;
-            t->ahead = t->weight + (int64_t)t->taps * t->channels * d->block;
-            t->bias = first ? bias : NULL;
-            t->residual = first ? residual : NULL;
-            t->act = last ? d->conv.act : STRATA_ACT_NONE;
-            d->simd->tiles(t);
-        }
+    for (int chunk = first; chunk < end; chunk++) {
+        int tap = chunk / parts * d->chunk_taps, k = chunk % parts * d->chunk_channels;
+        t->taps = (int)cpu_min(d->chunk_taps, d->taps - tap);
+        t->channels = (int)cpu_min(d->chunk_channels, d->channels - k);
+        t->x = pointers + (int64_t)tap * CPU_TILE_ROWS;
+        t->x_offset = k;
+        t->weight = weight + ((int64_t)tap * d->channels + k) * d->block;
+        t->ahead = t->weight + (int64_t)t->taps * t->channels * d->block;
+        t->bias = chunk == 0 ? bias : NULL;
+        t->residual = chunk == 0 ? residual : NULL;
+        t->act = chunk + 1 == d->chunks ? d->conv.act : STRATA_ACT_NONE;
+        d->simd->tiles(t);
+    }
 }
 
 /* ---- The kernel ------------------------------------------------------------------------------------ */
@@ -240,14 +242,17 @@ typedef struct direct_job {
     const strata_frame *frame;
     cpu_direct          direct;
     cpu_cut             cut;
+    int                 part; /* chunks of all panels after which the next are begun */
 } direct_job;
 
-static cpu_cut cut_direct(const cpu_direct *d)
+static void cut_direct(direct_job *job)
 {
+    const cpu_direct *d = &job->direct;
     const cpu_conv *c = &d->conv;
-    int64_t x_floats = (int64_t)c->cg * c->stride[0] * c->stride[1];
-    int64_t most = BAND_BYTES / (int64_t)sizeof(float) / x_floats;
-    return cpu_cut_conv(c, cpu_max(BAND_LEAST, cpu_min(BAND_MOST, most)), d->block);
+    int64_t x_floats = c->cg * cpu_min(c->stride[0], c->kh) * cpu_min(c->stride[1], c->kw); /* that a pixel adds */
+    int64_t room = BAND_BYTES / (int64_t)sizeof(float);
+    job->cut = cpu_cut_conv(c, cpu_max(BAND_LEAST, cpu_min(BAND_MOST, room / x_floats)), d->block);
+    job->part = (int)cpu_ceil_div(d->chunks, cpu_min(d->chunks, cpu_ceil_div(job->cut.band * x_floats, room)));
 }
 
 /* In the workspace of a thread. */
@@ -264,7 +269,7 @@ static bool accepts(const strata_node *n)
 static strata_status prepare(strata_step *s, strata_error *err)
 {
     direct_job job = { .direct = cpu_direct_of(s->node, s->device->simd, NULL) };
-    job.cut = cut_direct(&job.direct);
+    cut_direct(&job);
     STRATA_TRY(cpu_alloc_state(s, cpu_direct_packed_bytes(&job.direct), err));
     STRATA_TRY(cpu_direct_pack(&job.direct, s, s->node, s->state, err));
     s->workspace = (size_t)s->device->threads * slot_bytes(&job);
@@ -288,19 +293,21 @@ static void direct_item(void *arg, int item, int slot)
                      (float *)(void *)(scratch + cpu_direct_pointer_bytes(d, job->cut.band)));
 
     cpu_tiles t = { .rows = at.pixels, .y_step = c->o, .residual_step = c->o };
-    for (int o = at.channel; o < at.channel + at.channels; o += d->block) {
-        t.columns = (int)cpu_min(d->block, c->og - o);
-        t.y = job->frame->out.data + first + o;
-        cpu_direct_apply(d, &t, pointers, (int64_t)at.group * d->panels + o / d->block,
-                         residual != NULL ? residual + first + o : NULL);
-    }
+    for (int chunk = 0; chunk < d->chunks; chunk += job->part)
+        for (int o = at.channel; o < at.channel + at.channels; o += d->block) {
+            t.columns = (int)cpu_min(d->block, c->og - o);
+            t.y = job->frame->out.data + first + o;
+            cpu_direct_apply(d, &t, pointers, (int64_t)at.group * d->panels + o / d->block,
+                             residual != NULL ? residual + first + o : NULL, chunk,
+                             (int)cpu_min(chunk + job->part, d->chunks));
+        }
 }
 
 static strata_status emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;
     direct_job job = { .frame = f, .direct = cpu_direct_of(s->node, s->device->simd, s->state) };
-    job.cut = cut_direct(&job.direct);
+    cut_direct(&job);
     cpu_parallel(s, job.cut.items, direct_item, &job);
     return STRATA_OK;
 }

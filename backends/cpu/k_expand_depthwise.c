@@ -101,7 +101,7 @@ static void expand_panel(const expand_job *job, int64_t panel, const char *point
     for (int at = 0; at < pixels; at += job->strip, pointers += job->strip_bytes) {
         t.rows = (int)cpu_min(job->strip, pixels - at);
         t.y = y + (int64_t)at * e->block;
-        cpu_direct_apply(e, &t, (const float *const *)(const void *)pointers, panel, NULL);
+        cpu_direct_apply(e, &t, (const float *const *)(const void *)pointers, panel, NULL, 0, e->chunks);
     }
 }
 

@@ -108,6 +108,16 @@ static VKAPI_ATTR VkResult VKAPI_CALL faulty_GetSemaphoreCounterValue(VkDevice d
     return failing == F_WaitSemaphores ? VK_ERROR_DEVICE_LOST : real.GetSemaphoreCounterValue(d, semaphore, out);
 }
 
+/* Small heaps, and with them blocks of 2 MiB instead of 64: malloc, as Meson sets it, fills every block of a driver that is a
+ * processor, for each of some hundred runs of a network of kilobytes. */
+static VKAPI_ATTR void VKAPI_CALL faulty_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice                   p,
+                                                                            VkPhysicalDeviceMemoryProperties2 *out)
+{
+    real.GetPhysicalDeviceMemoryProperties2(p, out);
+    for (uint32_t i = 0; i < out->memoryProperties.memoryHeapCount; i++)
+        out->memoryProperties.memoryHeaps[i].size = 16 << 20;
+}
+
 /* Called after each stage of loading; what is there already is wrapped once. */
 static void wrap(void *user, vk_functions *fn)
 {
@@ -120,6 +130,7 @@ static void wrap(void *user, vk_functions *fn)
     /* clang-format off */
     WRAP(CreateInstance)
     WRAP(EnumeratePhysicalDevices)
+    WRAP(GetPhysicalDeviceMemoryProperties2)
     WRAP(CreateDevice)
     WRAP(CreateSemaphore)
     WRAP(AllocateMemory)
@@ -365,12 +376,12 @@ static void names_what_was_wanted(void **state)
         fail_msg("'%s' names no node", err.text);
     strata_context_destroy(ctx);
 
-    static const int64_t huge[] = { 1, 64, 4096, 4096 };
+    static const int64_t huge[] = { 1, 64, 512, 512 };
     strata_builder      *b;
     strata_graph        *g;
     strata_program      *program;
     strata_session      *session;
-    ctx = vulkan_context_with((vk_config){ 0 });
+    ctx = vulkan_context_with((vk_config){ .wrap = wrap });
     OK(strata_builder_create(ctx, "huge", &b, &err));
     strata_tensor_desc desc = strata_desc_f32(4, huge);
     strata_node       *x = strata_emit_input(b, "x", &desc);
@@ -379,10 +390,10 @@ static void names_what_was_wanted(void **state)
     OK(strata_builder_finish(b, &g, &err));
     OK(strata_program_create(g, &(strata_program_options){ .device = "vulkan:0" }, &program, &err));
     if (strata_session_create(program, &session, &err) == STRATA_OK)
-        fail_msg("4 GiB fit into a buffer");
-    /* x as it came and x with its channels innermost: 4 GiB each */
-    if (!strstr(err.text, "8192 MiB for the values of 'huge', the largest of which is ") ||
-        !strstr(err.text, "[1,64,4096,4096]") || !strstr(err.text, "8192 MiB wanted"))
+        fail_msg("128 MiB fit into a heap of 16");
+    /* x as it came and x with its channels innermost: 64 MiB each */
+    if (!strstr(err.text, "128 MiB for the values of 'huge', the largest of which is ") ||
+        !strstr(err.text, "[1,64,512,512]") || !strstr(err.text, "128 MiB wanted"))
         fail_msg("'%s' has no names and sizes", err.text);
     strata_program_unref(program);
     strata_context_destroy(ctx);

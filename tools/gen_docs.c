@@ -5,6 +5,7 @@
  * Not installed. A test compares the pages in docs/ with what this program writes. */
 #include <strata/ops.h>
 
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +43,8 @@ static void print_range(const strata_attr_def *a)
     if (a->type == STRATA_ATTR_ENUM)
         for (int i = 0; a->names[i]; i++)
             printf("%s`%s`", i ? " " : "", a->names[i]);
+    else if (a->type != STRATA_ATTR_BOOL && a->min == -DBL_MAX && a->max == DBL_MAX)
+        printf("any");
     else if (a->type != STRATA_ATTR_BOOL)
         printf("%.10g to %.10g", a->min, a->max);
 }

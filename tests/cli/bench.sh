@@ -12,12 +12,14 @@ run="resnet18 --random-weights 1 --size 64x96"
 b = json.load(open("out"))
 keys = "model device precision threads batch size runs ms_min ms_median ms_p95 load_ms compile_ms peak_rss_mb plan_mb arena_mb weights_mb macs gflops"
 assert set(b) == set(keys.split()), set(b) ^ set(keys.split())
+page = open(sys.argv[1]).read().split("## A benchmark")[1].split("##")[0]
+assert not [k for k in [*b, "tuned", "nodes"] if f"`{k}`" not in page], page
 assert b["model"] == "resnet18" and b["threads"] == 1 and b["batch"] == 2 and b["size"] == [64, 96] and b["runs"] == 4, b
 assert 0 < b["ms_min"] <= b["ms_median"] <= b["ms_p95"], b
 assert all(b[k] > 0 for k in ("load_ms", "compile_ms", "peak_rss_mb", "arena_mb", "weights_mb", "gflops")), b
 assert abs(b["gflops"] - 2 * b["macs"] / b["ms_median"] / 1e6) < 1e-3 * b["gflops"], b
 assert b["plan_mb"] > b["weights_mb"] + b["arena_mb"], b
-assert b["weights_mb"] > 40 and b["peak_rss_mb"] > b["arena_mb"], b'
+assert b["weights_mb"] > 40 and b["peak_rss_mb"] > b["arena_mb"], b' "$SOURCE/docs/json.md"
     macs=$("$PYTHON" -c 'import json; print(json.load(open("out"))["macs"])')
     expect 0 bench $run --runs 2 --at 0 --json
     python 'b = json.load(open("out")); assert b["macs"] == 32 * 48 * 64 * 147 and b["macs"] < int(sys.argv[1]) / 2, b' "$macs"

@@ -194,12 +194,12 @@ static void conv2d_large(op_case *r, int batch)
     conv2d_of(r, batch, &a, s[0], s[1], s[1], s[2], s[3], s[3]);
 }
 
-/* 3x3 of stride 1: whole and broken tiles of Winograd's, blocks of tiles, groups, uneven padding. */
+/* 3x3 of stride 1 and 2: whole and broken tiles of Winograd's, blocks of tiles, groups, uneven padding. */
 static void conv2d_three(op_case *r, int batch)
 {
-    int groups = pick(r, 0, 2) ? 1 : pick(r, 2, 3), h = size(r, 19), w = size(r, 19);
+    int groups = pick(r, 0, 2) ? 1 : pick(r, 2, 3), stride = pick(r, 1, 2), h = size(r, 19), w = size(r, 19);
     int c = groups * size(r, 90 / groups), o = groups * size(r, 90 / groups);
-    strata_conv2d_attrs a = { { 1, 1 }, { 0 }, { 1, 1 }, groups, pick(r, 0, STRATA_ACT_COUNT - 1) };
+    strata_conv2d_attrs a = { { stride, stride }, { 0 }, { 1, 1 }, groups, pick(r, 0, STRATA_ACT_COUNT - 1) };
     for (int i = 0; i < 4; i++)
         a.pad[i] = pick(r, 0, 1) ? 1 : pick(r, 0, 3);
     a.pad[2] = a.pad[2] + h + a.pad[0] < 3 ? 2 : a.pad[2];
@@ -486,7 +486,7 @@ const op_case_def op_case_defs[] = {
     { &strata_op_conv2d, "grouped", 40, conv2d_grouped, 1e-5 },
     { &strata_op_conv2d, "pointwise", 40, conv2d_pointwise, 1e-5 },
     { &strata_op_conv2d, "large", 12, conv2d_large, 1e-5 },
-    { &strata_op_conv2d, "three", 40, conv2d_three, 1e-5 },
+    { &strata_op_conv2d, "three", 60, conv2d_three, 1e-5 },
     { &strata_op_conv2d, "vector", 20, conv2d_vector, 1e-5 },
     { &strata_op_dense, "any", 50, dense_any, 1e-5 },
     { &strata_op_max_pool, "any", 40, max_pool_any, 0 },

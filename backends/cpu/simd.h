@@ -67,23 +67,26 @@ static inline int cpu_tile_first(int tile, int tiles, int rows)
     return tile * (rows / tiles) + (tile < more ? tile : more);
 }
 
-/* A tile of x on its way into the domain of Winograd's products: edge x edge pixels give edge x edge points. */
-enum { CPU_WINOGRAD_MOST = 6 };
+/* A tile of x on its way into the domain of Winograd's products, for results x results results of a convolution of 3x3:
+ * edge x edge pixels give edge x edge points. With stride 1, edge is results + 2, with stride 2 it is 2 results + 1.
+ * In one dimension the points are 0, 1, -1, 2, -2 as far as there are so many, and infinity; with stride 2 those
+ * are points of the even pixels, and the odd pixels follow as they are. */
+enum { CPU_WINOGRAD_MOST = 9 };
 
 typedef struct cpu_winograd_tile {
     const float *const *x; /* [edge][edge]: where each pixel begins */
-    int          edge;     /* 4: F(2x2, 3x3); 6: F(4x4, 3x3) */
+    int          edge, results; /* results: 2 to 4 */
     int          channels;
     float       *v;        /* point p of channel k at v[p * v_step + k]; whole registers are written */
     ptrdiff_t    v_step;
 } cpu_winograd_tile;
 
-/* A tile of sums on its way back: edge x edge points of a panel give edge - 2 rows and columns of results. */
+/* A tile of sums on its way back: edge x edge points of some panels. */
 typedef struct cpu_winograd_result {
-    const float *m;        /* point p of channel k at m[p * m_step + k]; all block channels can be read */
+    const float *m;        /* point p of channel k at m[p * m_step + k]; all channels of the panels can be read */
     ptrdiff_t    m_step;
-    int          edge;
-    const float *bias;     /* [block] */
+    int          edge, results;
+    const float *bias;     /* of all channels of the panels */
     const float *residual; /* lies as y does; or NULL */
     float       *y;
     ptrdiff_t    y_row, y_pixel;

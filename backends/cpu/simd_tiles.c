@@ -129,7 +129,8 @@ INLINE void sum_tile(const cpu_tiles *t, const float *const *taps, const float *
 INLINE void sum_tiles(const cpu_tiles *t, columns valid)
 {
     int tiles = cpu_tile_count(t->rows), fewest = t->rows / tiles, more = t->rows % tiles, first = 0;
-    ptrdiff_t share = (ptrdiff_t)t->taps * t->channels / TILES_AHEAD * 2 * LANES;
+    int fetchers = tiles < TILES_AHEAD ? tiles : TILES_AHEAD; /* each asks for half of it, the last for the end */
+    ptrdiff_t share = fetchers > 1 ? (ptrdiff_t)t->taps * t->channels / 2 / (fetchers - 1) * 2 * LANES : 0;
     for (int tile = 0; tile < tiles; tile++) {
         const float *const *x = t->x + tile * t->x_tile;
         const float *const *next = tile + 1 < tiles && tile + 1 != more ? x + t->x_tile : t->x; /* with no fewer rows */

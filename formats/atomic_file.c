@@ -125,12 +125,26 @@ static void sync_folder(const char *path)
     free(dir);
 }
 
+/* A stream remembers that a write failed, not why. The temporary file is lost, and what stopped it (a full disk, a limit)
+ * stops another write at its end. 0: nothing does any more. */
+static int why_a_write_failed(const strata_atomic_file *f)
+{
+    static const char zeros[1 << 16];
+    if (f->temp == NULL || lseek(fileno(f->stream), 0, SEEK_END) < 0)
+        return 0;
+    ssize_t written = 0;
+    for (int i = 0; i < 16 && written >= 0; i++) /* the rest of the room may still be taken */
+        written = write(fileno(f->stream), zeros, sizeof zeros);
+    return written < 0 ? errno : 0;
+}
+
 strata_status strata_atomic_commit(strata_atomic_file *f, strata_error *err)
 {
     errno = 0;
-    bool ok = !ferror(f->stream) && fflush(f->stream) == 0;
+    const bool failed_before = ferror(f->stream);
+    bool ok = !failed_before && fflush(f->stream) == 0;
     ok = ok && (f->temp == NULL || fsync(fileno(f->stream)) == 0);
-    int code = errno;
+    int code = failed_before ? why_a_write_failed(f) : errno;
     if (fclose(f->stream) != 0 && ok) {
         ok = false;
         code = errno;

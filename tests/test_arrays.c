@@ -5,6 +5,9 @@
 
 #include <strata/extend.h>
 
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <zip.h>
 
 static strata_tensor *ramp(int rank, const int64_t *dim, float start)
@@ -331,6 +334,27 @@ static void test_nothing_left_behind(void **state)
     assert_int_equal(scratch_count(&tmp), 0);
 }
 
+/* No more room: why, in the system's words, though the write that met it was one of many into a stream's buffer. */
+static void test_no_room(void **state)
+{
+    (void)state;
+    strata_error   err;
+    struct rlimit  all, little;
+    strata_tensor *t = ramp(1, (int64_t[]){ 100 * 1000 }, 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+    little = (struct rlimit){ .rlim_cur = 50 * 1000, .rlim_max = all.rlim_max };
+    void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    const strata_status status = strata_npy_write(scratch_path(&tmp, "large.npy"), t, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+    signal(SIGXFSZ, before);
+    assert_int_equal(status, STRATA_IO);
+    if (!strstr(err.text, "large.npy: cannot write: ") || !strstr(err.text, strerror(EFBIG)))
+        fail_msg("'%s' does not say '%s'", err.text, strerror(EFBIG));
+    assert_int_equal(scratch_count(&tmp), 0);
+    strata_tensor_unref(t);
+}
+
 static void test_writer_refusals(void **state)
 {
     (void)state;
@@ -389,6 +413,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_npz_is_reproducible),
         cmocka_unit_test(test_safetensors),
         cmocka_unit_test(test_nothing_left_behind),
+        cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_writer_refusals),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

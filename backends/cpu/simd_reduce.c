@@ -70,33 +70,39 @@ void SIMD(sum_rows)(float *dst, const float *const *rows, int count, int64_t n, 
     }
 }
 
-/* Several vectors of columns at a time, so that each row's part is a few whole cache lines; a few rows in float, their
- * sums in double. */
-INLINE void column_block(float *dst, const float *x, int64_t rows, ptrdiff_t step, int vectors, int some,
-                         bool square)
+/* The sum of a few rows' columns, or of their squares; `some` of them, LANES or fewer. */
+INLINE vec sum_few(const float *x, int rows, ptrdiff_t step, int some, bool square)
 {
-    wide sum[4] = { { { 0 }, { 0 } } };
-    for (int64_t r = 0; r < rows; r += SHORT_ROWS) {
-        vec s[4] = { { 0 } };
-        for (int64_t end = r + SHORT_ROWS < rows ? r + SHORT_ROWS : rows, i = r; i < end; i++, x += step)
-            for (int k = 0; k < vectors; k++) {
-                vec v = load_upto(x + k * LANES, some);
-                s[k] += square ? v * v : v;
-            }
-        for (int k = 0; k < vectors; k++)
-            add_wide(&sum[k], widen(s[k]));
+    vec sum = { 0 };
+    for (int r = 0; r < rows; r++, x += step) {
+        vec v = load_upto(x, some);
+        sum += square ? v * v : v;
     }
-    for (int k = 0; k < vectors; k++)
-        store_narrow_upto(dst + k * LANES, sum[k], some);
+    return sum;
 }
 
+/* A few rows in float, all of their columns, for that is the order in which they lie; their sums in double. */
 INLINE void columns(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n, bool square)
 {
-    int64_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES)
-        column_block(dst + i, x + i, rows, step, 4, LANES, square);
-    for (; i < n; i += LANES)
-        column_block(dst + i, x + i, rows, step, 1, n - i < LANES ? (int)(n - i) : LANES, square);
+    enum { COLUMNS = 512 };
+    for (int64_t first = 0; first < n; first += COLUMNS) {
+        const int64_t here = n - first < COLUMNS ? n - first : COLUMNS, whole = here / LANES * LANES;
+        wide sum[COLUMNS / LANES];
+        for (int64_t i = 0; i < here; i += LANES)
+            sum[i / LANES] = (wide){ { 0 }, { 0 } };
+        for (int64_t r = 0; r < rows; r += SHORT_ROWS) {
+            const float *from = x + r * step + first;
+            int few = rows - r < SHORT_ROWS ? (int)(rows - r) : SHORT_ROWS;
+            int64_t i = 0;
+            for (; few == SHORT_ROWS && i < whole; i += LANES)
+                add_wide(&sum[i / LANES], widen(sum_few(from + i, SHORT_ROWS, step, LANES, square)));
+            for (; i < here; i += LANES)
+                add_wide(&sum[i / LANES],
+                         widen(sum_few(from + i, few, step, i < whole ? LANES : (int)(here - whole), square)));
+        }
+        for (int64_t i = 0; i < here; i += LANES)
+            store_narrow_upto(dst + first + i, sum[i / LANES], i < whole ? LANES : (int)(here - whole));
+    }
 }
 
 void SIMD(column_sums)(float *dst, const float *x, int64_t rows, ptrdiff_t step, int64_t n)

@@ -190,7 +190,8 @@ static bool make_operands(layer *l, const strata_node *n, const geometry *g, con
         !make_reorder(l, &l->weight, l->weight.plain, l->weight.inside) || !read_param(l, &l->weight, n->in[1]))
         return false;
     if (n->in[2] != NULL && (!make_plain(l, &l->bias, 1, g->bias, dnnl_x) ||
-                             !ok(dnnl_memory_create(&l->bias.inside, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1),
+                             !ok(dnnl_memory_create(&l->bias.inside,
+                                                    dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1),
                                                     l->engine, DNNL_MEMORY_ALLOCATE)) ||
                              !make_reorder(l, &l->bias, l->bias.plain, l->bias.inside) ||
                              !read_param(l, &l->bias, n->in[2])))

@@ -121,12 +121,14 @@ static void expand_item(void *arg, int item, int slot)
     int pixels = (int)(to - from) * c->w;
     point(job, job->frame->in[CONV_X].data + image * cpu_conv_x_image(&e->conv), (int)from * c->w, pixels, pointers, gathered);
 
-    cpu_group_rows r = { .conv = c, .simd = e->simd, .packed = job->packed, .x = map, .x_first = from,
+    cpu_group_part p = { .conv = c, .simd = e->simd, .packed = job->packed, .x = map, .x_first = from,
                          .x_line = (ptrdiff_t)c->w * e->block, .x_pixel = e->block };
-    for (r.block = range * job->range; r.block < cpu_min(e->panels, (range + 1) * job->range); r.block++) {
-        r.y = job->frame->out.data + image * cpu_conv_y_image(c) + r.block * e->block;
-        expand_panel(job, r.block, pointers, pixels, map);
-        cpu_group_rows_run(&r, first, end);
+    for (int64_t panel = range * job->range; panel < cpu_min(e->panels, (range + 1) * job->range); panel++) {
+        p.channel = panel * e->block;
+        p.channels = cpu_min(e->block, c->c - p.channel);
+        p.y = job->frame->out.data + image * cpu_conv_y_image(c) + p.channel;
+        expand_panel(job, panel, pointers, pixels, map);
+        cpu_group_part_run(&p, first, end);
     }
 }
 

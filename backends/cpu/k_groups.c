@@ -4,15 +4,15 @@
  *
  * where first is the first channel of o's group.
  *
- * Items are a block of channels in a band of rows: going down the rows of one block keeps its taps in
- * the first cache. Its pixels are far apart, which the processor does not see coming: where the map is larger than the
- * second cache, each row of results asks for what the next will want.
+ * Items are some channels in a band of rows: a block where groups have several channels, so that its weights stay in the
+ * first cache while it goes down the rows. Of depthwise convolutions more, RANGE: the channels of a pixel lie side by side, and
+ * the longer the pieces that are read, the sooner the processor sees them coming.
  */
 #include "groups.h"
 
 #include <string.h>
 
-enum { ITEM_RESULTS = 1 << 15, CACHED_BYTES = 1 << 18 };
+enum { ITEM_RESULTS = 1 << 16, RANGE = 96 };
 
 static bool in_groups_of(const strata_node *n, int a, int b)
 {
@@ -68,31 +68,20 @@ void cpu_group_rows_under(const cpu_conv *c, int64_t first, int64_t end, int64_t
     *to = cpu_max(*from, cpu_min(c->h, bottom));
 }
 
-void cpu_group_rows_run(const cpu_group_rows *r, int64_t first, int64_t end)
+void cpu_group_part_run(const cpu_group_part *p, int64_t first, int64_t end)
 {
-    const cpu_conv *c = r->conv;
-    int block = r->simd->block;
-    int64_t channel = r->block * block;
-    const float *weight = r->packed + r->block * c->k * block;
-    cpu_group_row d = { .x_row = c->dilation[0] * r->x_line, .x_pixel = r->x_pixel, .width = c->w,
-                        .bias = r->packed + blocks_of(c, block) * c->k * block + channel, .y_pixel = c->c,
-                        .pixels = c->ow, .channels = (int)cpu_min(block, c->c - channel),
-                        .group = c->cg, .kw = c->kw, .stride = c->stride[1], .dilation = c->dilation[1],
-                        .left = c->left, .act = c->act };
-    void (*row)(const cpu_group_row *) = c->cg == 1 ? r->simd->depthwise_row : r->simd->group_row;
-    for (int64_t oy = first; oy < end; oy++) {
-        int64_t top = oy * c->stride[0] - c->top; /* the first tap row; only those in 0..h-1 count */
-        int64_t from = top < 0 ? cpu_min(c->kh, cpu_ceil_div(-top, c->dilation[0])) : 0;
-        int64_t to = cpu_max(from, cpu_min(c->kh, cpu_ceil_div(c->h - top, c->dilation[0])));
-        d.tap_rows = (int)(to - from);
-        d.x = r->x + (d.tap_rows > 0 ? (top + from * c->dilation[0] - r->x_first) * r->x_line : 0);
-        d.weight = weight + from * c->kw * c->cg * block;
-        d.y = r->y + oy * c->ow * c->c;
-        int64_t wanted = top + (int64_t)(c->kh - 1) * c->dilation[0] + 1; /* the first row that was not needed yet */
-        d.ahead_rows = r->fetch ? (int)cpu_max(0, cpu_min(c->stride[0], c->h - wanted)) : 0;
-        d.ahead = d.ahead_rows > 0 ? r->x + (wanted - r->x_first) * r->x_line : NULL;
-        row(&d);
-    }
+    const cpu_conv *c = p->conv;
+    int block = p->simd->block;
+    ptrdiff_t y_line = (ptrdiff_t)c->ow * c->c;
+    cpu_group_rows d = { .x = p->x, .x_line = p->x_line, .x_pixel = p->x_pixel, .x_first = (int)p->x_first, .height = c->h,
+                         .width = c->w, .weight = p->packed + p->channel * c->k,
+                         .weight_row = (ptrdiff_t)c->kw * c->cg * block, .weight_block = (ptrdiff_t)c->k * block,
+                         .bias = p->packed + blocks_of(c, block) * c->k * block + p->channel, .y = p->y + first * y_line,
+                         .y_line = y_line, .y_pixel = c->c, .rows = (int)(end - first), .pixels = c->ow,
+                         .channels = (int)p->channels, .group = c->cg, .kh = c->kh, .kw = c->kw,
+                         .stride = { c->stride[0], c->stride[1] }, .dilation = { c->dilation[0], c->dilation[1] },
+                         .top = c->top - (int)first * c->stride[0], .left = c->left, .act = c->act };
+    (c->cg == 1 ? p->simd->depthwise_rows : p->simd->group_rows)(&d);
 }
 
 /* ---- The kernels ----------------------------------------------------------------------------------- */
@@ -101,8 +90,7 @@ typedef struct groups_job {
     const strata_step  *step;
     const strata_frame *frame;
     cpu_conv            conv;
-    int64_t             blocks, rows, bands; /* blocks of channels; rows in a band, bands in an image */
-    bool                fetch;
+    int64_t             range, ranges, rows, bands; /* channels in a range; rows in a band, bands in an image */
 } groups_job;
 
 static strata_status prepare(strata_step *s, strata_error *err)
@@ -120,26 +108,28 @@ static void groups_item(void *arg, int item, int slot)
     (void)slot;
     const groups_job *job = arg;
     const cpu_conv *c = &job->conv;
-    int64_t block = item % job->blocks, first = item / job->blocks % job->bands * job->rows;
-    int64_t image = item / job->blocks / job->bands, channel = block * job->step->device->simd->block;
-    cpu_group_rows r = { .conv = c, .simd = job->step->device->simd, .packed = job->step->state,
+    int64_t channel = item % job->ranges * job->range, first = item / job->ranges % job->bands * job->rows;
+    int64_t image = item / job->ranges / job->bands;
+    cpu_group_part p = { .conv = c, .simd = job->step->device->simd, .packed = job->step->state,
                          .x = job->frame->in[CONV_X].data + image * cpu_conv_x_image(c) + channel,
                          .x_line = (ptrdiff_t)c->w * c->c, .x_pixel = c->c,
-                         .y = job->frame->out.data + image * cpu_conv_y_image(c) + channel, .block = block,
-                         .fetch = job->fetch };
-    cpu_group_rows_run(&r, first, cpu_min(first + job->rows, c->oh));
+                         .y = job->frame->out.data + image * cpu_conv_y_image(c) + channel, .channel = channel,
+                         .channels = cpu_min(job->range, c->c - channel) };
+    cpu_group_part_run(&p, first, cpu_min(first + job->rows, c->oh));
 }
 
 static strata_status emit(const strata_step *s, const strata_frame *f, strata_error *err)
 {
     (void)err;
     groups_job job = { .step = s, .frame = f, .conv = cpu_conv_of(s->node) };
+    const cpu_conv *c = &job.conv;
     int block = s->device->simd->block;
-    job.blocks = blocks_of(&job.conv, block);
-    job.rows = cpu_units_per_item(job.conv.oh, (int64_t)job.conv.ow * block * job.conv.cg, ITEM_RESULTS);
-    job.bands = cpu_ceil_div(job.conv.oh, job.rows);
-    job.fetch = cpu_conv_x_image(&job.conv) * (int64_t)sizeof(float) > CACHED_BYTES;
-    cpu_parallel(s, job.conv.images * job.bands * job.blocks, groups_item, &job);
+    job.ranges = cpu_ceil_div(c->c, c->cg == 1 ? RANGE : block);
+    job.range = cpu_ceil_div(cpu_ceil_div(c->c, job.ranges), block) * block;
+    job.ranges = cpu_ceil_div(c->c, job.range);
+    job.rows = cpu_units_per_item(c->oh, (int64_t)c->ow * job.range * c->cg, ITEM_RESULTS);
+    job.bands = cpu_ceil_div(c->oh, job.rows);
+    cpu_parallel(s, c->images * job.bands * job.ranges, groups_item, &job);
     return STRATA_OK;
 }
 

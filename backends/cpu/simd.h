@@ -22,22 +22,43 @@ typedef struct cpu_rows {
     int          step;
 } cpu_rows;
 
-/* A row of results of a convolution with few channels per group, for the channels of one block. */
-typedef struct cpu_group_row {
-    const float *x;       /* channel 0 of the block, at the first tap row that lies in the map and column 0 */
-    ptrdiff_t    x_row, x_pixel; /* floats from tap row to tap row, and from pixel to pixel */
-    int          width;   /* of the map */
-    const float *weight;  /* [tap rows that lie in the map][kw][group][cpu_simd.block], aligned to 64 */
-    const float *bias;    /* [cpu_simd.block] */
+/* A rectangle of results of a convolution with few channels per group: for group_rows of the channels of one block, for
+ * depthwise_rows of any number of blocks. Pairs are down and across. */
+typedef struct cpu_group_rows {
+    const float *x;       /* channel 0 of the first block, in row x_first and column 0 of the map */
+    ptrdiff_t    x_line, x_pixel; /* floats from row to row, and from pixel to pixel */
+    int          x_first, height, width; /* of the map; rows before x_first are not looked at */
+    const float *weight;  /* [blocks][kh][kw][group][cpu_simd.block], aligned to 64 */
+    ptrdiff_t    weight_row, weight_block; /* floats from tap row to tap row, and from block to block */
+    const float *bias;    /* [blocks][cpu_simd.block] */
     float       *y;
-    ptrdiff_t    y_pixel;
-    int          pixels, channels; /* results in the row; valid channels of the block */
-    int          group;    /* channels in and out of one: 4 or 8; depthwise_row has 1 */
-    int          tap_rows, kw, stride, dilation, left; /* across: stride, dilation, padding */
+    ptrdiff_t    y_line, y_pixel;
+    int          rows, pixels, channels; /* of results; valid channels of the blocks */
+    int          group;    /* channels in and out of one: 4 or 8; depthwise_rows has 1 */
+    int          kh, kw, stride[2], dilation[2];
+    int          top, left; /* the first tap of the first result is in row -top and column -left */
     strata_act   act;
-    const float *ahead;    /* rows of the map that will be wanted next, as x: to prefetch; ahead_rows may be 0 */
-    int          ahead_rows;
-} cpu_group_row;
+} cpu_group_rows;
+
+/* The tap rows of a row of results that lie in the map. */
+typedef struct cpu_tap_rows {
+    const float *x, *weight; /* of the first of them: column 0, and block 0 */
+    ptrdiff_t    x_step;     /* floats from one to the next */
+    int          count;
+} cpu_tap_rows;
+
+static inline cpu_tap_rows cpu_tap_rows_of(const cpu_group_rows *d, int row)
+{
+    int top = row * d->stride[0] - d->top, step = d->dilation[0], from = 0, to = d->kh;
+    while (from < to && top + from * step < 0)
+        from++;
+    while (to > from && top + (to - 1) * step >= d->height)
+        to--;
+    cpu_tap_rows t = { d->x, d->weight + from * d->weight_row, step * d->x_line, to - from };
+    if (t.count > 0)
+        t.x += (top + from * step - d->x_first) * d->x_line;
+    return t;
+}
 
 /* A part of an implicit matrix product: a band of rows (pixels) times a chunk of a panel of cpu_simd.block
  * columns. The rows go by in tiles of up to CPU_TILE_ROWS: tile t has those from cpu_tile_first(t) to
@@ -113,8 +134,8 @@ typedef struct cpu_simd {
     /* y[o] = act(bias[o] + sum over k of x[k] * w[o / block][k][o % block]). */
     void (*gemv)(float *y, const float *w, const float *x, const float *bias, int64_t outputs, int64_t k,
                  strata_act act);
-    void (*depthwise_row)(const cpu_group_row *d);
-    void (*group_row)(const cpu_group_row *d);
+    void (*depthwise_rows)(const cpu_group_rows *d);
+    void (*group_rows)(const cpu_group_rows *d);
     void (*tiles)(const cpu_tiles *t);
     void (*winograd_tile)(const cpu_winograd_tile *t);
     void (*winograd_result)(const cpu_winograd_result *t);

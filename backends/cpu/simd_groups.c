@@ -1,4 +1,4 @@
-/* simd_groups.c: a row of a convolution whose groups have four or eight channels in and out:
+/* simd_groups.c: rows of a convolution whose groups have four or eight channels in and out:
  *
  *     y[p][o] = bias[o] + sum over taps and i < group of w[tap][i][o] x[p + tap][first channel of o's group +
  * i]
@@ -39,8 +39,8 @@ INLINE vec spread(const float *x, int channel, int some, int group, int i)
 }
 
 /* pixels, vectors, group and edge are constants in every use; vectors is 2, or 1 with `some` channels. */
-INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some,
-                     int group, bool edge)
+INLINE void sum_tile(const cpu_group_rows *d, const cpu_tap_rows *t, float *out, int pixel, int channel,
+                     int pixels, int vectors, int some, int group, bool edge)
 {
     static const float zeros[2 * LANES];
     vec s[TILE][2];
@@ -48,13 +48,13 @@ INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels,
         for (int v = 0; v < vectors; v++)
             s[p][v] = load(d->bias + channel + v * LANES);
 
-    int first = pixel * d->stride - d->left; /* column of the first tap of the first result */
-    const float *w = d->weight + channel, *row = d->x;
-    for (int ty = 0; ty < d->tap_rows; ty++, row += d->x_row)
+    int first = pixel * d->stride[1] - d->left; /* column of the first tap of the first result */
+    const float *w = t->weight + channel, *row = t->x;
+    for (int ty = 0; ty < t->count; ty++, row += t->x_step)
         for (int tx = 0; tx < d->kw; tx++) {
             const float *x[TILE];
             for (int p = 0; p < pixels; p++) {
-                int column = first + tx * d->dilation + p * d->stride;
+                int column = first + tx * d->dilation[1] + p * d->stride[1];
                 bool outside = edge && (column < 0 || column >= d->width);
                 x[p] = outside ? zeros : row + column * d->x_pixel;
             }
@@ -69,64 +69,69 @@ INLINE void sum_tile(const cpu_group_row *d, int pixel, int channel, int pixels,
         }
 
     vec low = act_low(d->act), high = act_high(d->act);
-    float *y = d->y + pixel * d->y_pixel + channel;
+    float *y = out + pixel * d->y_pixel + channel;
     for (int p = 0; p < pixels; p++, y += d->y_pixel)
         for (int v = 0; v < vectors; v++)
             store_upto(y + v * LANES, min2(high, max2(low, s[p][v])), some);
 }
 
-INLINE void sum_pixels(const cpu_group_row *d, int pixel, int channel, int pixels, int vectors, int some,
-                       int group, bool edge)
+INLINE void sum_pixels(const cpu_group_rows *d, const cpu_tap_rows *t, float *out, int pixel, int channel,
+                       int pixels, int vectors, int some, int group, bool edge)
 {
     switch (pixels) {
-    case 1: sum_tile(d, pixel, channel, 1, vectors, some, group, edge); break;
-    case 2: sum_tile(d, pixel, channel, 2, vectors, some, group, edge); break;
-    case 3: sum_tile(d, pixel, channel, 3, vectors, some, group, edge); break;
-    default: sum_tile(d, pixel, channel, 4, vectors, some, group, edge); break;
+    case 1: sum_tile(d, t, out, pixel, channel, 1, vectors, some, group, edge); break;
+    case 2: sum_tile(d, t, out, pixel, channel, 2, vectors, some, group, edge); break;
+    case 3: sum_tile(d, t, out, pixel, channel, 3, vectors, some, group, edge); break;
+    default: sum_tile(d, t, out, pixel, channel, 4, vectors, some, group, edge); break;
     }
 }
 
-INLINE void sum_row(const cpu_group_row *d, int channel, int vectors, int some, int group)
+INLINE void sum_row(const cpu_group_rows *d, const cpu_tap_rows *t, float *out, int channel, int vectors, int some,
+                    int group)
 {
-    int reach = (d->kw - 1) * d->dilation;
+    int reach = (d->kw - 1) * d->dilation[1];
     for (int pixel = 0; pixel < d->pixels; pixel += TILE) {
         int pixels = d->pixels - pixel < TILE ? d->pixels - pixel : TILE;
-        int first = pixel * d->stride - d->left;
-        bool edge = first < 0 || first + (pixels - 1) * d->stride + reach >= d->width;
+        int first = pixel * d->stride[1] - d->left;
+        bool edge = first < 0 || first + (pixels - 1) * d->stride[1] + reach >= d->width;
         if (edge)
-            sum_pixels(d, pixel, channel, pixels, vectors, some, group, true);
+            sum_pixels(d, t, out, pixel, channel, pixels, vectors, some, group, true);
         else
-            sum_pixels(d, pixel, channel, pixels, vectors, some, group, false);
+            sum_pixels(d, t, out, pixel, channel, pixels, vectors, some, group, false);
     }
 }
 
-static void sum_block(const cpu_group_row *d)
+static void sum_block(const cpu_group_rows *d, const cpu_tap_rows *t, float *out)
 {
     if (d->group == 4)
-        sum_row(d, 0, 2, LANES, 4);
+        sum_row(d, t, out, 0, 2, LANES, 4);
     else
-        sum_row(d, 0, 2, LANES, 8);
+        sum_row(d, t, out, 0, 2, LANES, 8);
 }
 
 /* The last channels, fewer than a block: at most `some` of one register. */
-static void sum_rest(const cpu_group_row *d, int channel, int some)
+static void sum_rest(const cpu_group_rows *d, const cpu_tap_rows *t, float *out, int channel, int some)
 {
     if (d->group == 4)
-        sum_row(d, channel, 1, some, 4);
+        sum_row(d, t, out, channel, 1, some, 4);
     else
-        sum_row(d, channel, 1, some, 8);
+        sum_row(d, t, out, channel, 1, some, 8);
 }
 
-void SIMD(group_row)(const cpu_group_row *d)
+void SIMD(group_rows)(const cpu_group_rows *d)
 {
-    if (d->channels == 2 * LANES) {
-        sum_block(d);
-    } else {
-        if (d->channels >= LANES)
-            sum_rest(d, 0, LANES);
-        if (d->channels % LANES != 0)
-            sum_rest(d, d->channels / LANES * LANES, d->channels % LANES);
+    for (int row = 0; row < d->rows; row++) {
+        cpu_tap_rows t = cpu_tap_rows_of(d, row);
+        float *y = d->y + row * d->y_line;
+        if (d->channels == 2 * LANES) {
+            sum_block(d, &t, y);
+        } else {
+            if (d->channels >= LANES)
+                sum_rest(d, &t, y, 0, LANES);
+            if (d->channels % LANES != 0)
+                sum_rest(d, &t, y, d->channels / LANES * LANES, d->channels % LANES);
+        }
+        if (!act_is_cut(d->act))
+            SIMD(finish)(y, d->y_pixel, d->pixels, d->channels, NULL, NULL, 0, d->act);
     }
-    if (!act_is_cut(d->act))
-        SIMD(finish)(d->y, d->y_pixel, d->pixels, d->channels, NULL, NULL, 0, d->act);
 }

@@ -1,42 +1,7 @@
 /* Kernels that compute the node before theirs as well: squeeze-excite in two dispatches and the loads of a third. Against the
  * ops' definitions, over shapes of maps, forms of the product and types of values, under validation. */
+#include "gated_net.h"
 #include "vulkan_net.h"
-
-typedef struct gated {
-    int          batch, channels, height, width, hidden, outputs;
-    bool         activated, residual; /* between product and projection, as in ReXNet; of the projection */
-} gated;
-
-/* y = project(act(x gate)) + x', gate = sigmoid(conv(relu(conv(mean of x)))) */
-static strata_graph *squeeze_excite(strata_context *ctx, const gated *s)
-{
-    strata_builder *b;
-    strata_graph   *g;
-    OK(strata_builder_create(ctx, "squeeze_excite", &b, &err));
-    strata_node *in = nn_image(b, &(strata_model_args){ s->batch, 3, s->height, s->width, 1 });
-    strata_node *x = nn_relu(b, nn_conv2d(b, in, "expand", s->channels, 1));
-    strata_node *a = nn_relu(b, nn_conv2d(b, nn_global_avg_pool(b, x), "reduce", s->hidden, 1, .bias = true));
-    a = nn_sigmoid(b, nn_conv2d(b, a, "gate", s->channels, 1, .bias = true));
-    x = nn_mul(b, x, a);
-    if (s->activated)
-        x = nn_relu6(b, x);
-    x = nn_conv2d(b, x, "project", s->outputs, 1, .bias = true);
-    if (s->residual)
-        x = nn_add(b, x, nn_conv2d(b, in, "shortcut", s->outputs, 1));
-    nn_output(b, x, "y");
-    OK(strata_builder_finish(b, &g, &err));
-    fill_constants(g, 7);
-    return g;
-}
-
-static int count_steps(const strata_session *s, const char *kernel)
-{
-    int count = 0;
-    for (int i = 0; i < strata_session_step_count(s); i++)
-        count += strcmp(strata_session_step(s, i).kernel, kernel) == 0;
-    return count;
-}
-
 static void check(strata_context *ctx, const gated *shape, strata_dtype precision)
 {
     strata_graph   *g = squeeze_excite(ctx, shape);

@@ -21,7 +21,7 @@
 
 enum {
     CHUNK_BYTES = 32 << 10,       /* of weights: about the first cache, which they share with a tile's x */
-    BAND_BYTES = 288 << 10,       /* of a band's x, which stays in the second cache while y and weights pass */
+    BAND_FLOATS = 72 << 10,       /* of a band's x, which stays in the second cache while y and weights pass */
     BAND_LEAST = 48,              /* pixels */
     BAND_MOST = 512,              /* where longer bands save no more weights than they take workspace */
     FEW_CHANNELS = 16,            /* below: rows of taps instead of taps */
@@ -245,14 +245,19 @@ typedef struct direct_job {
     int                 part; /* chunks of all panels after which the next are begun */
 } direct_job;
 
+/* Floats of x that a pixel adds to a band. */
+static int64_t x_floats(const cpu_conv *c)
+{
+    return c->cg * cpu_min(c->stride[0], c->kh) * cpu_min(c->stride[1], c->kw);
+}
+
 static void cut_direct(direct_job *job)
 {
     const cpu_direct *d = &job->direct;
-    const cpu_conv *c = &d->conv;
-    int64_t x_floats = c->cg * cpu_min(c->stride[0], c->kh) * cpu_min(c->stride[1], c->kw); /* that a pixel adds */
-    int64_t room = BAND_BYTES / (int64_t)sizeof(float);
-    job->cut = cpu_cut_conv(c, cpu_max(BAND_LEAST, cpu_min(BAND_MOST, room / x_floats)), d->block);
-    job->part = (int)cpu_ceil_div(d->chunks, cpu_min(d->chunks, cpu_ceil_div(job->cut.band * x_floats, room)));
+    int64_t fit = BAND_FLOATS / x_floats(&d->conv);
+    job->cut = cpu_cut_conv(&d->conv, cpu_max(BAND_LEAST, cpu_min(BAND_MOST, fit)), d->block);
+    int64_t parts = cpu_ceil_div(job->cut.band * x_floats(&d->conv), BAND_FLOATS);
+    job->part = (int)cpu_ceil_div(d->chunks, cpu_min(d->chunks, parts));
 }
 
 /* In the workspace of a thread. */

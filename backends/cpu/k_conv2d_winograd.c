@@ -33,6 +33,7 @@ enum {
     BAND_SHARED = 32,       /* where a band is in no cache of a single thread anyway */
     BANDS_LEAST = 4,        /* of an image and its groups, for a few threads to share: else bands are shared */
     RANGES_LEAST = 8,       /* the same of a shared band's ranges */
+    HEAVY = 2 << 20,        /* weights of a group, that is 8 MB */
     LINE = 16,              /* floats in a line of the cache */
     LEAST_RESULTS = 2,      /* across a tile */
     MOST_RESULTS = 4,
@@ -186,11 +187,14 @@ bool cpu_winograd_fits(const strata_node *n)
 static double cost(const cpu_conv *c, const winograd_form *f)
 {
     const double into = 20, out_of = 14; /* of a tile per point and channel: measured on Zen 3 */
-    const double fetch = 9; /* of a weight: within a network it comes from memory, for the most part in time */
+    /* Of a weight: within a network it comes from memory, for the most part in time. A group with very many is charged for
+     * the memory as well: else a few layers at 7 would take a tenth of a network's for a hundredth of its time. */
+    int matrices = f == NULL ? 9 : f->matrices * f->matrices;
+    const double fetch = (double)matrices * c->cg * c->og > HEAVY ? 30 : 9;
     if (f == NULL)
-        return 9 * ((double)c->oh * c->ow + fetch);
+        return matrices * ((double)c->oh * c->ow + fetch);
     double tiles = (double)cpu_ceil_div(c->oh, f->results) * (double)cpu_ceil_div(c->ow, f->results);
-    return f->edge * f->edge * tiles * (1 + into / c->og + out_of / c->cg) + f->matrices * f->matrices * fetch;
+    return f->edge * f->edge * tiles * (1 + into / c->og + out_of / c->cg) + matrices * fetch;
 }
 
 static bool accepts(const strata_node *n, int results)

@@ -21,7 +21,7 @@ for file in ops/abs.c scheduler/builtins.c; do
     cc -std=c17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude -c "\$file" \\
         -o "../\$(basename "\$file").o"
 done
-cc ../*.o "$BUILD"/tools/strata.p/*.o "$BUILD/libstrata_core.a" -o ../strata -lm -ldl -pthread \$(pkg-config --libs \\
+cc ../*.o "$BUILD"/tools/strata.p/*.o "$BUILD/tools/libop_cases.a" "$BUILD/libstrata_core.a" -o ../strata -lm -ldl -pthread \$(pkg-config --libs \\
     libuv openblas libjpeg libpng libwebp libwebpdemux libexif libprotobuf-c libzip jansson popt libmd)
 exec ../strata "\$@"
 END

@@ -20,7 +20,8 @@ except ImportError:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXE = sys.argv[1]
-TOLERANCE = 2e-6  # of the largest magnitude: an activation written as several ops may round otherwise
+TOLERANCE = 5e-6  # of the largest magnitude: what is one op here and several there rounds otherwise (GRN: 1.6e-6 to 2.3e-6
+                  # by the order in which kernels sum), and networks of noise amplify it
 SIZE = [72, 104]
 MODELS = ["resnet18", "resnext50_32x4d", "resnest14", "vgg11", "mobilenet_v2_100", "mobilenet_v3_small_100",
           "convnext_tiny", "convnextv2_atto", "efficientnet_b0", "repvgg_a0", "hrnet_w32", "rexnet_10",

@@ -22,6 +22,7 @@ struct strata_device {
     const cpu_simd *simd;
     int             threads;
     cpu_block      *blocks; /* of packed weights, the one being filled first */
+    size_t          packed; /* bytes of them */
 };
 
 extern const strata_backend_def strata_backend_cpu;

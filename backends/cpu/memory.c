@@ -14,16 +14,17 @@ enum { HUGE_PAGE = 2 << 20, STATE_ALIGNMENT = 64 };
 
 /* Address space of a block. It takes memory page by page, when a page is first written to. */
 #if defined(__SANITIZE_ADDRESS__)
-enum { BLOCK_BYTES = 1 }; /* each layer by itself, for the sanitizer to guard its ends */
+enum { BLOCK_BYTES = 0, BLOCK_ALIGNMENT = STATE_ALIGNMENT }; /* each layer by itself, for the sanitizer to guard its ends */
+#elif UINTPTR_MAX > UINT32_MAX
+enum { BLOCK_BYTES = 256 << 20, BLOCK_ALIGNMENT = HUGE_PAGE };
 #else
-enum { BLOCK_BYTES = 64 << 20 };
+enum { BLOCK_BYTES = 64 << 20, BLOCK_ALIGNMENT = HUGE_PAGE };
 #endif
 
 struct cpu_block {
     cpu_block *next;
     char      *bytes;
     size_t     size, used, last; /* last: where the newest weights begin */
-    size_t     small; /* bytes at the beginning that are in small pages; the others are in huge ones */
 };
 
 static size_t round_up(size_t n, size_t unit)
@@ -31,14 +32,14 @@ static size_t round_up(size_t n, size_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
-/* Whether the memory will be in huge pages; the system may refuse. */
-static bool ask_for_huge_pages(void *memory, size_t bytes)
+/* The system may refuse: then pages are small. */
+static void ask_for_huge_pages(void *memory, size_t bytes)
 {
 #ifdef MADV_HUGEPAGE
-    return bytes > 0 && madvise(memory, bytes, MADV_HUGEPAGE) == 0;
+    if (bytes > 0)
+        madvise(memory, bytes, MADV_HUGEPAGE);
 #else
     (void)memory, (void)bytes;
-    return false;
 #endif
 }
 
@@ -58,8 +59,7 @@ void *cpu_alloc(size_t alignment, size_t bytes)
 
 /* ---- Packed weights ---------------------------------------------------------------------------------- */
 
-/* The first huge page's worth of a device is in small pages: a small network takes no more than it needs. NULL without
- * memory. */
+/* NULL without memory. */
 static cpu_block *add_block(strata_device *dev, size_t bytes)
 {
     cpu_block *b = calloc(1, sizeof *b);
@@ -67,28 +67,29 @@ static cpu_block *add_block(strata_device *dev, size_t bytes)
         free(b);
         return NULL;
     }
-    b->size = round_up((size_t)cpu_max((int64_t)bytes, BLOCK_BYTES), HUGE_PAGE);
-    b->bytes = aligned_alloc(HUGE_PAGE, b->size);
+    b->size = round_up(bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES, BLOCK_ALIGNMENT);
+    b->bytes = aligned_alloc(BLOCK_ALIGNMENT, b->size);
     if (b->bytes == NULL) { /* not as much address space, then */
-        b->size = round_up(bytes, HUGE_PAGE);
-        b->bytes = aligned_alloc(HUGE_PAGE, b->size);
+        b->size = round_up(bytes, BLOCK_ALIGNMENT);
+        b->bytes = aligned_alloc(BLOCK_ALIGNMENT, b->size);
     }
     if (b->bytes == NULL) {
         free(b);
         return NULL;
     }
-    b->small = dev->blocks == NULL ? HUGE_PAGE : 0;
-    if (!ask_for_huge_pages(b->bytes + b->small, b->size - b->small))
-        b->small = b->size;
+    /* The first huge page's worth of a device is in small ones: a small network takes no more than it needs. */
+    size_t small = dev->blocks == NULL ? HUGE_PAGE : 0;
+    if (BLOCK_BYTES > 0 && b->size > small)
+        ask_for_huge_pages(b->bytes + small, b->size - small);
     b->next = dev->blocks;
     dev->blocks = b;
     return b;
 }
 
-/* Bytes of memory that a block takes when `used` of it are written to. */
-static size_t taken(const cpu_block *b, size_t used)
+/* Bytes of memory that so many bytes of weights take. */
+static size_t taken(size_t packed)
 {
-    return used <= b->small ? used : round_up(used, HUGE_PAGE);
+    return packed <= HUGE_PAGE ? packed : round_up(packed, HUGE_PAGE);
 }
 
 strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
@@ -100,7 +101,8 @@ strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
     if (b == NULL)
         return strata_fail(err, STRATA_NOMEM, "%s: no memory for %zu bytes of packed weights", s->node->name, bytes);
     s->state = b->bytes + b->used;
-    s->state_bytes = taken(b, b->used + whole) - taken(b, b->used);
+    s->state_bytes = taken(s->device->packed + whole) - taken(s->device->packed);
+    s->device->packed += whole;
     b->last = b->used;
     b->used += whole;
     return STRATA_OK;
@@ -109,8 +111,10 @@ strata_status cpu_alloc_state(strata_step *s, size_t bytes, strata_error *err)
 void cpu_release_state(strata_step *s)
 {
     cpu_block *b = s->device->blocks;
-    if (b != NULL && s->state == b->bytes + b->last) /* the newest: their place is free again */
+    if (b != NULL && s->state == b->bytes + b->last) { /* the newest: their place is free again */
+        s->device->packed -= b->used - b->last;
         b->used = b->last;
+    }
     s->state = NULL;
     s->state_bytes = 0;
 }

@@ -13,12 +13,10 @@
 enum { HUGE_PAGE = 2 << 20, STATE_ALIGNMENT = 64 };
 
 /* Address space of a block. It takes memory page by page, when a page is first written to. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { BLOCK_BYTES = 0, BLOCK_ALIGNMENT = STATE_ALIGNMENT }; /* each layer by itself, for the sanitizer to guard its ends */
-#elif UINTPTR_MAX > UINT32_MAX
-enum { BLOCK_BYTES = 256 << 20, BLOCK_ALIGNMENT = HUGE_PAGE };
+#if UINTPTR_MAX > UINT32_MAX
+enum { BLOCK_BYTES = 256 << 20 };
 #else
-enum { BLOCK_BYTES = 64 << 20, BLOCK_ALIGNMENT = HUGE_PAGE };
+enum { BLOCK_BYTES = 64 << 20 };
 #endif
 
 struct cpu_block {
@@ -59,28 +57,60 @@ void *cpu_alloc(size_t alignment, size_t bytes)
 
 /* ---- Packed weights ---------------------------------------------------------------------------------- */
 
-/* NULL without memory. */
+#if defined(__SANITIZE_ADDRESS__)
+/* Each layer by itself, for the sanitizer to guard its ends. */
+static bool map_block(cpu_block *b, size_t bytes, size_t small)
+{
+    (void)small;
+    b->size = round_up(bytes, STATE_ALIGNMENT);
+    b->bytes = aligned_alloc(STATE_ALIGNMENT, b->size);
+    return b->bytes != NULL;
+}
+
+static void unmap_block(cpu_block *b)
+{
+    free(b->bytes);
+}
+#else
+static bool map_bytes(cpu_block *b, size_t bytes)
+{
+    b->size = round_up(bytes, HUGE_PAGE);
+    char *from = mmap(NULL, b->size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (from == MAP_FAILED)
+        return false;
+    size_t before = (HUGE_PAGE - (uintptr_t)from % HUGE_PAGE) % HUGE_PAGE;
+    b->bytes = from + before;
+    if (before > 0)
+        munmap(from, before);
+    munmap(b->bytes + b->size, HUGE_PAGE - before);
+    return true;
+}
+
+/* Not by malloc, which some are told to fill what they give out. `small`: bytes at the beginning to be in small pages. */
+static bool map_block(cpu_block *b, size_t bytes, size_t small)
+{
+    if (!map_bytes(b, bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES) && !map_bytes(b, bytes)) /* not as much address space, then */
+        return false;
+    if (b->size > small)
+        ask_for_huge_pages(b->bytes + small, b->size - small);
+    return true;
+}
+
+static void unmap_block(cpu_block *b)
+{
+    munmap(b->bytes, b->size);
+}
+#endif
+
+/* The first huge page's worth of a device is in small ones: a small network takes no more than it needs. NULL without
+ * memory. */
 static cpu_block *add_block(strata_device *dev, size_t bytes)
 {
     cpu_block *b = calloc(1, sizeof *b);
-    if (b == NULL || bytes > SIZE_MAX / 2) {
+    if (b == NULL || bytes > SIZE_MAX / 2 || !map_block(b, bytes, dev->blocks == NULL ? HUGE_PAGE : 0)) {
         free(b);
         return NULL;
     }
-    b->size = round_up(bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES, BLOCK_ALIGNMENT);
-    b->bytes = aligned_alloc(BLOCK_ALIGNMENT, b->size);
-    if (b->bytes == NULL) { /* not as much address space, then */
-        b->size = round_up(bytes, BLOCK_ALIGNMENT);
-        b->bytes = aligned_alloc(BLOCK_ALIGNMENT, b->size);
-    }
-    if (b->bytes == NULL) {
-        free(b);
-        return NULL;
-    }
-    /* The first huge page's worth of a device is in small ones: a small network takes no more than it needs. */
-    size_t small = dev->blocks == NULL ? HUGE_PAGE : 0;
-    if (BLOCK_BYTES > 0 && b->size > small)
-        ask_for_huge_pages(b->bytes + small, b->size - small);
     b->next = dev->blocks;
     dev->blocks = b;
     return b;
@@ -124,7 +154,7 @@ void cpu_free_blocks(strata_device *dev)
     while (dev->blocks != NULL) {
         cpu_block *b = dev->blocks;
         dev->blocks = b->next;
-        free(b->bytes);
+        unmap_block(b);
         free(b);
     }
 }

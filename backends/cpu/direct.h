@@ -26,6 +26,9 @@ size_t     cpu_direct_packed_bytes(const cpu_direct *d);
 strata_status cpu_direct_pack(const cpu_direct *d, const strata_step *s, const strata_node *n, float *packed,
                               strata_error *err);
 
+/* For prepare of a step that is such a convolution: its weights in s->state, its constants consumed. */
+strata_status cpu_direct_prepare(const cpu_direct *d, strata_step *s, strata_error *err);
+
 /* Bytes of the pointers to the taps of so many pixels, and of the rows of taps that have to be gathered for them. */
 size_t cpu_direct_pointer_bytes(const cpu_direct *d, int pixels);
 size_t cpu_direct_gather_bytes(const cpu_direct *d, int pixels);
@@ -36,5 +39,8 @@ void cpu_direct_point(const cpu_direct *d, const float *x, int first, int pixels
  * columns, y, which holds the sums of the chunks before, and the steps. residual may be NULL. */
 void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *pointers, int64_t panel,
                       const float *residual, int first, int end);
+/* The same for all panels of an item, in the frame's result. */
+void cpu_direct_apply_item(const cpu_direct *d, const strata_frame *f, const cpu_cut_item *at,
+                           const float *const *pointers, int first, int end);
 
 #endif

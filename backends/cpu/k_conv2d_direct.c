@@ -118,6 +118,14 @@ strata_status cpu_direct_pack(const cpu_direct *d, const strata_step *s, const s
     return cpu_each_rows(s, n->in[CONV_WEIGHT], d->block, pack_rows, &job, err);
 }
 
+strata_status cpu_direct_prepare(const cpu_direct *d, strata_step *s, strata_error *err)
+{
+    STRATA_TRY(cpu_alloc_state(s, cpu_direct_packed_bytes(d), err));
+    STRATA_TRY(cpu_direct_pack(d, s, s->node, s->state, err));
+    s->consumed = 1u << CONV_WEIGHT | (s->node->in[CONV_BIAS] != NULL ? 1u << CONV_BIAS : 0);
+    return STRATA_OK;
+}
+
 /* ---- Pointers to the taps -------------------------------------------------------------------------- */
 
 /* tap[t * CPU_TILE_ROWS] for every tap of the pixel whose first tap is at (y, column). */
@@ -236,6 +244,21 @@ void cpu_direct_apply(const cpu_direct *d, cpu_tiles *t, const float *const *poi
     }
 }
 
+void cpu_direct_apply_item(const cpu_direct *d, const strata_frame *f, const cpu_cut_item *at,
+                           const float *const *pointers, int first, int end)
+{
+    const cpu_conv *c = &d->conv;
+    int64_t y = at->image * cpu_conv_y_image(c) + (int64_t)at->pixel * c->o + at->group * c->og;
+    const float *residual = f->in[CONV_RESIDUAL].data;
+    cpu_tiles t = { .rows = at->pixels, .y_step = c->o, .residual_step = c->o };
+    for (int o = at->channel; o < at->channel + at->channels; o += d->block) {
+        t.columns = (int)cpu_min(d->block, c->og - o);
+        t.y = f->out.data + y + o;
+        cpu_direct_apply(d, &t, pointers, (int64_t)at->group * d->panels + o / d->block,
+                         residual != NULL ? residual + y + o : NULL, first, end);
+    }
+}
+
 /* ---- The kernel ------------------------------------------------------------------------------------ */
 
 typedef struct direct_job {
@@ -275,11 +298,8 @@ static strata_status prepare(strata_step *s, strata_error *err)
 {
     direct_job job = { .direct = cpu_direct_of(s->node, s->device->simd, NULL) };
     cut_direct(&job);
-    STRATA_TRY(cpu_alloc_state(s, cpu_direct_packed_bytes(&job.direct), err));
-    STRATA_TRY(cpu_direct_pack(&job.direct, s, s->node, s->state, err));
     s->workspace = (size_t)s->device->threads * slot_bytes(&job);
-    s->consumed = 1u << CONV_WEIGHT | (s->node->in[CONV_BIAS] != NULL ? 1u << CONV_BIAS : 0);
-    return STRATA_OK;
+    return cpu_direct_prepare(&job.direct, s, err);
 }
 
 static void direct_item(void *arg, int item, int slot)
@@ -289,23 +309,14 @@ static void direct_item(void *arg, int item, int slot)
     const cpu_conv *c = &d->conv;
     cpu_cut_item at = cpu_cut_at(c, &job->cut, item);
     const float *x = job->frame->in[CONV_X].data + at.image * cpu_conv_x_image(c) + at.group * c->cg;
-    int64_t first = at.image * cpu_conv_y_image(c) + (int64_t)at.pixel * c->o + at.group * c->og;
-    const float *residual = job->frame->in[CONV_RESIDUAL].data;
 
     char *scratch = (char *)cpu_scratch(job->frame, slot, slot_bytes(job));
     const float **pointers = (const float **)(void *)scratch;
     cpu_direct_point(d, x, at.pixel, at.pixels, pointers,
                      (float *)(void *)(scratch + cpu_direct_pointer_bytes(d, job->cut.band)));
 
-    cpu_tiles t = { .rows = at.pixels, .y_step = c->o, .residual_step = c->o };
     for (int chunk = 0; chunk < d->chunks; chunk += job->part)
-        for (int o = at.channel; o < at.channel + at.channels; o += d->block) {
-            t.columns = (int)cpu_min(d->block, c->og - o);
-            t.y = job->frame->out.data + first + o;
-            cpu_direct_apply(d, &t, pointers, (int64_t)at.group * d->panels + o / d->block,
-                             residual != NULL ? residual + first + o : NULL, chunk,
-                             (int)cpu_min(chunk + job->part, d->chunks));
-        }
+        cpu_direct_apply_item(d, job->frame, &at, pointers, chunk, (int)cpu_min(chunk + job->part, d->chunks));
 }
 
 static strata_status emit(const strata_step *s, const strata_frame *f, strata_error *err)

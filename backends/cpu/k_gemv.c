@@ -32,10 +32,7 @@ static bool accepts(const strata_node *n)
 static strata_status prepare(strata_step *s, strata_error *err)
 {
     cpu_direct d = cpu_direct_of(s->node, s->device->simd, NULL);
-    STRATA_TRY(cpu_alloc_state(s, cpu_direct_packed_bytes(&d), err));
-    STRATA_TRY(cpu_direct_pack(&d, s, s->node, s->state, err));
-    s->consumed = 1u << CONV_WEIGHT | (s->node->in[CONV_BIAS] != NULL ? 1u << CONV_BIAS : 0);
-    return STRATA_OK;
+    return cpu_direct_prepare(&d, s, err);
 }
 
 static void gemv_item(void *arg, int item, int slot)

@@ -61,11 +61,8 @@ static bool accepts(const strata_node *n)
 static strata_status prepare(strata_step *s, strata_error *err)
 {
     scaled_job job = plan(s->node, s->device->simd, NULL);
-    STRATA_TRY(cpu_alloc_state(s, cpu_direct_packed_bytes(&job.direct), err));
-    STRATA_TRY(cpu_direct_pack(&job.direct, s, s->node, s->state, err));
     s->workspace = (size_t)s->device->threads * job.slot_bytes;
-    s->consumed = 1u << CONV_WEIGHT | (s->node->in[CONV_BIAS] != NULL ? 1u << CONV_BIAS : 0);
-    return STRATA_OK;
+    return cpu_direct_prepare(&job.direct, s, err);
 }
 
 static void scaled_item(void *arg, int item, int slot)
@@ -81,15 +78,7 @@ static void scaled_item(void *arg, int item, int slot)
     cpu_rows pixels = { x, c->c, 1 }, gate = { job->frame->beside[GATE].data + at.image * c->c, 0, 1 };
     d->simd->binary(band, c->c, pixels, gate, at.pixels, c->c, CPU_MUL, job->act);
     cpu_direct_point(d, band, 0, at.pixels, pointers, NULL); /* a 1x1 convolution finds pixel p at p channels */
-
-    int64_t first = at.image * cpu_conv_y_image(c) + (int64_t)at.pixel * c->o;
-    const float *residual = job->frame->in[CONV_RESIDUAL].data;
-    cpu_tiles t = { .rows = at.pixels, .y_step = c->o, .residual_step = c->o };
-    for (int o = 0; o < c->o; o += d->block) {
-        t.columns = (int)cpu_min(d->block, c->o - o);
-        t.y = job->frame->out.data + first + o;
-        cpu_direct_apply(d, &t, pointers, o / d->block, residual != NULL ? residual + first + o : NULL, 0, d->chunks);
-    }
+    cpu_direct_apply_item(d, job->frame, &at, pointers, 0, d->chunks);
 }
 
 static strata_status emit(const strata_step *s, const strata_frame *f, strata_error *err)
